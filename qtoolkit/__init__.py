@@ -1,0 +1,1 @@
+"""Quantization and Deep Compression for torch, complete and readable."""

@@ -1,0 +1,1 @@
+extern "C" int qk_abi(void) { return 1; }

@@ -1,0 +1,63 @@
+"""Re-execute notebooks and store their outputs and widget state: what `make refresh` runs.
+
+A refreshed notebook differs from the committed one only where its results differ: widget ids are
+numbered instead of random, and time stamps are dropped. It is written only after every cell has run.
+"""
+
+import hashlib
+import json
+import os
+import re
+import sys
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from tqdm.auto import tqdm
+
+WIDGETS = "application/vnd.jupyter.widget-state+json"
+
+
+def notebooks_in(paths: list[str]) -> list[Path]:
+    """The notebooks named or lying below the folders named, in order."""
+    found: list[Path] = []
+    for path in map(Path, paths):
+        if not path.exists():
+            raise FileNotFoundError(f"{path}: no such notebook or folder")
+        found += sorted(path.rglob("*.ipynb")) if path.is_dir() else [path]
+    return [path for path in found if ".ipynb_checkpoints" not in path.parts]
+
+
+def refresh(path: Path) -> None:
+    """Run the notebook top to bottom in its own folder, then replace the file in one step."""
+    notebook = nbformat.read(path, as_version=4)
+    NotebookClient(notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}).execute()
+    _drop_volatile_metadata(notebook)
+    text = _stable_widget_ids(nbformat.writes(notebook), notebook, path.name)
+    temporary = path.with_suffix(".ipynb.part")
+    temporary.write_text(text + "\n", encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def _drop_volatile_metadata(notebook) -> None:
+    """Time stamps and the exact Python version say nothing about the results."""
+    notebook.metadata.get("language_info", {}).pop("version", None)
+    for cell in notebook.cells:
+        cell.metadata.pop("execution", None)
+
+
+def _stable_widget_ids(text: str, notebook, name: str) -> str:
+    """Replace random widget model ids by ids that depend only on the notebook's name and their order of appearance."""
+    models = notebook.metadata.get("widgets", {}).get(WIDGETS, {}).get("state", {})
+    order = sorted(models, key=lambda model: (text.find(f'"model_id": "{model}"') % (1 << 62), json.dumps(models[model], sort_keys=True)[:2000]))
+    stable = {model: hashlib.md5(f"{name}/{index}".encode()).hexdigest() for index, model in enumerate(order)}
+    return re.sub(r"\b[0-9a-f]{32}\b", lambda match: stable.get(match[0], match[0]), text)
+
+
+def main(paths: list[str]) -> None:
+    for path in tqdm(notebooks_in(paths), unit="notebook"):
+        refresh(path)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

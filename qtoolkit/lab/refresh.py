@@ -16,6 +16,7 @@ from nbclient import NotebookClient
 from tqdm.auto import tqdm
 
 WIDGETS = "application/vnd.jupyter.widget-state+json"
+MODEL_ID = re.compile(r"(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])")
 
 
 def notebooks_in(paths: list[str]) -> list[Path]:
@@ -33,7 +34,7 @@ def refresh(path: Path) -> None:
     notebook = nbformat.read(path, as_version=4)
     NotebookClient(notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}).execute()
     _drop_volatile_metadata(notebook)
-    text = _stable_widget_ids(nbformat.writes(notebook), notebook, path.name)
+    text = nbformat.writes(_with_stable_widget_ids(notebook, path.name))
     temporary = path.with_suffix(".ipynb.part")
     temporary.write_text(text + "\n", encoding="utf-8")
     os.replace(temporary, path)
@@ -46,12 +47,15 @@ def _drop_volatile_metadata(notebook) -> None:
         cell.metadata.pop("execution", None)
 
 
-def _stable_widget_ids(text: str, notebook, name: str) -> str:
+def _with_stable_widget_ids(notebook, name: str):
     """Replace random widget model ids by ids that depend only on the notebook's name and their order of appearance."""
     models = notebook.metadata.get("widgets", {}).get(WIDGETS, {}).get("state", {})
-    order = sorted(models, key=lambda model: (text.find(f'"model_id": "{model}"') % (1 << 62), json.dumps(models[model], sort_keys=True)[:2000]))
-    stable = {model: hashlib.md5(f"{name}/{index}".encode()).hexdigest() for index, model in enumerate(order)}
-    return re.sub(r"\b[0-9a-f]{32}\b", lambda match: stable.get(match[0], match[0]), text)
+    order = [model for model in MODEL_ID.findall(json.dumps(notebook.cells)) if model in models]
+    for model in order:  # grows while it is read: a shown model's layout follows it
+        order += [child for child in MODEL_ID.findall(json.dumps(models[model])) if child in models and child not in order]
+    stable = {model: hashlib.md5(f"{name}/{index}".encode()).hexdigest() for index, model in enumerate(dict.fromkeys(order))}
+    text = MODEL_ID.sub(lambda match: stable.get(match[0], match[0]), json.dumps(notebook))
+    return nbformat.from_dict(json.loads(text))
 
 
 def main(paths: list[str]) -> None:

@@ -1,0 +1,31 @@
+"""What the notebooks use: data, networks, a training loop, figures, widgets, recorded results.
+
+Names are loaded on first use, so that importing the lab costs next to nothing.
+"""
+
+from importlib import import_module
+
+# These two share their name with their module: bound at once, so that the function wins.
+from qtoolkit.lab.references import references
+from qtoolkit.lab.study_time import study_time
+
+_HOME = {
+    "mnist": "data", "Digits": "data",
+    "lenet_300_100": "models", "lenet_5": "models", "trained": "models",
+    "fit": "train", "error_percent": "train",
+    "show": "source", "say": "prose",
+}
+
+__all__ = [*_HOME, "references", "results", "study_time"]
+
+
+def __getattr__(name: str):
+    if name == "results":
+        return import_module(f"{__name__}.results")
+    if name not in _HOME:
+        raise AttributeError(f"qtoolkit.lab has no '{name}'; it has: {', '.join(__all__)}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -5,9 +5,10 @@ Names are loaded on first use, so that importing the lab costs next to nothing.
 
 from importlib import import_module
 
-# These two share their name with their module: bound at once, so that the function wins.
+# These share their name with their module: bound at once, so that the function wins.
 from qtoolkit.lab.references import references
 from qtoolkit.lab.study_time import study_time
+from qtoolkit.lab.table import table
 
 _HOME = {
     "mnist": "data", "Digits": "data",
@@ -16,7 +17,7 @@ _HOME = {
     "show": "source", "say": "prose",
 }
 
-__all__ = [*_HOME, "references", "results", "study_time"]
+__all__ = [*_HOME, "references", "results", "study_time", "table"]
 
 
 def __getattr__(name: str):

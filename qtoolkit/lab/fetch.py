@@ -54,7 +54,7 @@ def state(source: Source) -> dict[str, str]:
 def _state(path: Path, expected: str) -> str:
     try:
         return "intact" if sha256_of(path) == expected else "damaged"
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return "missing"
 
 

@@ -19,7 +19,15 @@ def say(template: str, **numbers) -> None:
     if used != set(numbers):
         raise ValueError(f"the text uses {sorted(used)}, given {sorted(numbers)}; write a literal brace twice: {{{{ }}}}")
     for name, number in numbers.items():
-        if isinstance(number, float) and not math.isfinite(number):
+        if not _finite(number):
             raise ValueError(f"{name} is {number}, expected a finite number")
     text = template.format(**numbers)
     put(text, text)
+
+
+def _finite(value) -> bool:
+    """Whether a number is finite; what is no number (a name, a list) passes."""
+    try:
+        return math.isfinite(value)
+    except (TypeError, ValueError):
+        return True

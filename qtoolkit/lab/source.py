@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import sys
 import textwrap
 from pathlib import Path
 from types import ModuleType
@@ -20,24 +21,20 @@ def source_of(thing, docstring: bool = True) -> str:
 def show(*things, docstring: bool = True) -> None:
     """Show the real source of functions or classes, highlighted in a notebook, with the file it comes from.
 
-    >>> show(nowhere)
-    # nowhere, in qtoolkit/lab/source.py
-    def nowhere() -> None:
-        '''Nothing to see: an example for `show`.'''
+    >>> from qtoolkit.lab.fetch import _notice
+    >>> show(_notice)
+    # _notice, in qtoolkit/lab/fetch.py
+    def _notice(text: str) -> None:
+        print(f"qtoolkit: {text}", file=sys.stderr)
     """
     for thing in things:
-        code = f"# {_name(thing)}, in {_file(thing)}\n{source_of(thing, docstring)}"
+        text = source_of(thing, docstring)
+        code = f"# {_name(thing)}, in {_file(thing)}\n{text}"
         put(f"```python\n{code}```", code)
-
-
-def nowhere() -> None:
-    '''Nothing to see: an example for `show`.'''
 
 
 def in_notebook() -> bool:
     """Whether this runs in a Jupyter kernel."""
-    import sys
-
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
     return hasattr(shell, "kernel")
 
@@ -58,19 +55,19 @@ def _name(thing) -> str:
 
 def _file(thing) -> str:
     """Path below the folder that holds the top package: the same on every machine."""
-    thing = inspect.unwrap(thing) if callable(thing) else thing
-    module = inspect.getmodule(thing)
-    if module is None or module.__name__ == "__main__":
+    module = inspect.getmodule(inspect.unwrap(thing) if callable(thing) else thing)
+    file = getattr(module, "__file__", None)
+    if file is None or module.__name__ == "__main__":
         return "this notebook"
-    depth = module.__name__.count(".") + (Path(module.__file__).name == "__init__.py")
-    return "/".join(Path(module.__file__).parts[-depth - 1:])
+    depth = module.__name__.count(".") + (Path(file).name == "__init__.py")
+    return "/".join(Path(file).parts[-depth - 1:])
 
 
 def _without_docstring(text: str) -> str:
     body = ast.parse(text).body[0].body
     first = body[0]
-    if not (isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str)):
+    documented = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str)
+    if not documented or len(body) == 1:
         return text
     lines = text.splitlines(keepends=True)
-    end = body[1].lineno - 1 if len(body) > 1 else first.end_lineno
-    return "".join(lines[:first.lineno - 1] + lines[end:])
+    return "".join(lines[:first.lineno - 1] + lines[first.end_lineno:])

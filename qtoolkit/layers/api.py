@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from qtoolkit.layers.weight_only import WeightOnlyConv2d, WeightOnlyLinear
 from qtoolkit.quantizers import Affine, PerChannel, Scheme, min_max
+from qtoolkit.quantizers.scheme import checked_scheme
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,9 @@ class WeightOnly:
 
     scheme: Scheme = field(default_factory=lambda: Scheme(bits=8, granularity=PerChannel()))
     calibration: Callable[[Tensor], tuple[Tensor, Tensor]] = min_max
+
+    def __post_init__(self):
+        checked_scheme(self.scheme)
 
     def layer(self, module: nn.Linear | nn.Conv2d) -> nn.Module:
         """The quantized layer that replaces `module`."""

@@ -6,11 +6,16 @@ from torch import Tensor
 MAX_BITS = 16
 
 
-def real_tensor(x: Tensor, name: str = "x") -> Tensor:
-    """Return `x` if it is a non-empty tensor of finite real numbers, else raise TypeError or ValueError."""
+def tensor(x: Tensor, name: str = "x") -> Tensor:
+    """Return `x` if it is a tensor, else raise TypeError."""
     if not isinstance(x, Tensor):
         raise TypeError(f"{name} is a {type(x).__name__}, expected a torch.Tensor; convert it with torch.as_tensor")
-    if not x.is_floating_point():
+    return x
+
+
+def real_tensor(x: Tensor, name: str = "x") -> Tensor:
+    """Return `x` if it is a non-empty tensor of finite real numbers, else raise TypeError or ValueError."""
+    if not tensor(x, name).is_floating_point():
         raise TypeError(f"{name} has dtype {x.dtype}, expected a floating-point dtype; convert it with {name}.float()")
     if x.numel() == 0:
         raise ValueError(f"{name} is empty (shape {tuple(x.shape)}), expected at least one value")
@@ -21,28 +26,29 @@ def real_tensor(x: Tensor, name: str = "x") -> Tensor:
 
 def code_tensor(codes: Tensor, name: str = "codes") -> Tensor:
     """Return `codes` if it is a tensor of integers, else raise TypeError."""
-    if not isinstance(codes, Tensor):
-        raise TypeError(f"{name} is a {type(codes).__name__}, expected a torch.Tensor of integers")
-    if codes.is_floating_point() or codes.is_complex() or codes.dtype == torch.bool:
+    if tensor(codes, name).is_floating_point() or codes.is_complex() or codes.dtype == torch.bool:
         raise TypeError(f"{name} has dtype {codes.dtype}, expected an integer dtype; quantize real numbers first")
     return codes
 
 
+def whole_number(value: int, name: str) -> int:
+    """Return `value` if it is an int, else raise TypeError."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} is {value!r} ({type(value).__name__}), expected an int")
+    return value
+
+
 def bit_width(bits: int, name: str = "bits", smallest: int = 1, largest: int = MAX_BITS) -> int:
     """Return `bits` if it is a whole number from `smallest` to `largest`, else raise TypeError or ValueError."""
-    if isinstance(bits, bool) or not isinstance(bits, int):
-        raise TypeError(f"{name} is {bits!r} ({type(bits).__name__}), expected an int")
-    if not smallest <= bits <= largest:
+    if not smallest <= whole_number(bits, name) <= largest:
         raise ValueError(f"{name} is {bits}, expected a value from {smallest} to {largest}")
     return bits
 
 
-def positive_int(value: int, name: str) -> int:
-    """Return `value` if it is a whole number of at least 1, else raise TypeError or ValueError."""
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} is {value!r} ({type(value).__name__}), expected an int")
-    if value < 1:
-        raise ValueError(f"{name} is {value}, expected 1 or more")
+def positive_int(value: int, name: str, smallest: int = 1) -> int:
+    """Return `value` if it is a whole number of at least `smallest`, else raise TypeError or ValueError."""
+    if whole_number(value, name) < smallest:
+        raise ValueError(f"{name} is {value}, expected {smallest} or more")
     return value
 
 

@@ -17,7 +17,7 @@ from qtoolkit.quantizers import _checks
 from qtoolkit.quantizers.calibration import min_max
 from qtoolkit.quantizers.packing import pack, unpack
 from qtoolkit.quantizers.qtensor import QTensor
-from qtoolkit.quantizers.scheme import Scheme, code_dtype, scheme_from_dict, scheme_to_dict
+from qtoolkit.quantizers.scheme import Scheme, checked_scheme, code_dtype, scheme_from_dict, scheme_to_dict
 
 
 def quantize(x: Tensor, scale: Tensor, zero_point: Tensor, qmin: int, qmax: int) -> Tensor:
@@ -99,7 +99,9 @@ def absorb_zero_point(weight_codes: Tensor, zero_point: int, bias: Tensor | None
     >>> absorb_zero_point(torch.tensor([[1, 2], [3, -3]]), zero_point=10, bias=torch.tensor([5, 5]))
     tensor([-25,   5], dtype=torch.int32)
     """
-    totals = _checks.code_tensor(weight_codes, "weight_codes").flatten(1).sum(1, dtype=torch.int64)
+    if _checks.code_tensor(weight_codes, "weight_codes").dim() < 2:
+        raise ValueError(f"weight_codes has shape {tuple(weight_codes.shape)}, expected (out, in) or (out, in, height, width)")
+    totals = weight_codes.flatten(1).sum(1, dtype=torch.int64)
     bias = torch.zeros_like(totals) if bias is None else _checks.code_tensor(bias, "bias").to(torch.int64)
     if bias.shape != totals.shape:
         raise ValueError(f"bias has shape {tuple(bias.shape)}, expected ({totals.numel()},): one value an output channel")
@@ -118,9 +120,12 @@ class Affine:
     """
 
     def __init__(self, scheme: Scheme, scale: Tensor, zero_point: Tensor | int = 0):
-        self.scheme = scheme
+        self.scheme = checked_scheme(scheme)
         self.scale = _checks.scale_tensor(scale).reshape(-1, 1)
-        self.zero_point = _checks.zero_point_tensor(zero_point).reshape(-1, 1).expand(self.scale.shape)
+        self.zero_point = _checks.zero_point_tensor(zero_point).reshape(-1, 1)
+        if self.zero_point.shape[0] not in (1, self.scale.shape[0]):
+            raise ValueError(f"{self.zero_point.shape[0]} zero points for {self.scale.shape[0]} blocks, expected one a block")
+        self.zero_point = self.zero_point.expand(self.scale.shape)
 
     @classmethod
     def from_range(cls, lo: Tensor, hi: Tensor, scheme: Scheme) -> Affine:
@@ -130,7 +135,7 @@ class Affine:
     @classmethod
     def fit(cls, x: Tensor, scheme: Scheme, calibration: Callable = min_max) -> Affine:
         """The quantizer for x: `calibration` maps the rows of x to the range (lo, hi) of each block."""
-        rows = scheme.granularity.blocks(_checks.real_tensor(x))
+        rows = checked_scheme(scheme).granularity.blocks(_checks.real_tensor(x))
         return cls.from_range(*calibration(rows), scheme)
 
     def encode(self, x: Tensor) -> QTensor:
@@ -141,6 +146,8 @@ class Affine:
 
     def decode(self, q: QTensor) -> Tensor:
         """Codes back to real numbers, block by block."""
+        if not isinstance(q, QTensor):
+            raise TypeError(f"q is a {type(q).__name__}, expected a QTensor from encode(x)")
         rows = dequantize(self._blocks(q.codes), self.scale, self.zero_point)
         return self.scheme.granularity.unblock(rows, q.codes.shape)
 
@@ -193,7 +200,7 @@ class Affine:
 
 def _range_with_zero(lo, hi, scheme: Scheme) -> tuple[Tensor, Tensor]:
     """lo and hi as real tensors of one shape, widened to contain 0."""
-    lo, hi = _checks.real_number(lo, "lo"), _checks.real_number(hi, "hi")
+    lo, hi, scheme = _checks.real_number(lo, "lo"), _checks.real_number(hi, "hi"), checked_scheme(scheme)
     if lo.shape != hi.shape:
         raise ValueError(f"lo has shape {tuple(lo.shape)} and hi {tuple(hi.shape)}, expected one shape")
     if (lo > hi).any():

@@ -11,10 +11,12 @@ _CHUNK = 1 << 20  # codes unpacked at a time; a multiple of 8, so every chunk st
 def packed_size(count: int, bits: int) -> int:
     """Bytes that `count` codes of `bits` bits occupy: ceil(count * bits / 8).
 
+    Raises TypeError or ValueError for a negative count or bits outside 1..16.
+
     >>> packed_size(10, 3)
     4
     """
-    return (count * bits + 7) // 8
+    return (_checks.positive_int(count, "count", smallest=0) * _checks.bit_width(bits) + 7) // 8
 
 
 def pack(codes: Tensor, bits: int) -> Tensor:
@@ -28,11 +30,16 @@ def pack(codes: Tensor, bits: int) -> Tensor:
     tensor([33,  3], dtype=torch.uint8)
     """
     _checks.bit_width(bits)
-    codes = _checks.code_tensor(codes).reshape(-1).to(torch.int32)
-    if codes.numel() and (codes.min() < -(2 ** (bits - 1)) or codes.max() >= 2**bits
-                          or (codes.min() < 0 and codes.max() >= 2 ** (bits - 1))):
-        raise ValueError(f"codes span {codes.min().item()}..{codes.max().item()}, which {bits} bits cannot hold")
-    return torch.cat([_pack_chunk(chunk, bits) for chunk in codes.split(_CHUNK)])
+    codes = _checks.code_tensor(codes).reshape(-1)
+    if codes.numel():
+        _check_fit(codes.min().item(), codes.max().item(), bits)
+    return torch.cat([_pack_chunk(chunk.to(torch.int32), bits) for chunk in codes.split(_CHUNK)])
+
+
+def _check_fit(lowest: int, highest: int, bits: int) -> None:
+    signed = lowest < 0
+    if lowest < -(2 ** (bits - 1)) or highest >= 2 ** (bits - signed):
+        raise ValueError(f"codes span {lowest}..{highest}, which {bits} bits cannot hold")
 
 
 def _pack_chunk(codes: Tensor, bits: int) -> Tensor:
@@ -53,7 +60,7 @@ def unpack(packed: Tensor, bits: int, count: int, signed: bool = False) -> Tenso
     _checks.bit_width(bits)
     if not isinstance(packed, Tensor) or packed.dtype != torch.uint8:
         raise TypeError(f"packed is {getattr(packed, 'dtype', type(packed).__name__)}, expected a torch.uint8 tensor from pack()")
-    if packed.dim() != 1 or count < 0 or packed.numel() != packed_size(count, bits):
+    if packed.dim() != 1 or packed.numel() != packed_size(count, bits):
         raise ValueError(f"packed has shape {tuple(packed.shape)}, expected ({packed_size(count, bits)},) "
                          f"for {count} codes of {bits} bits")
     step = _CHUNK // 8 * bits

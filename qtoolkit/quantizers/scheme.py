@@ -36,7 +36,7 @@ class PerTensor:
 
     def blocks(self, x: Tensor) -> Tensor:
         """(any shape) -> (1, numel)."""
-        return x.reshape(1, -1)
+        return _checks.tensor(x).reshape(1, -1)
 
     def unblock(self, rows: Tensor, shape: tuple[int, ...]) -> Tensor:
         """(1, numel) -> `shape`."""
@@ -55,9 +55,12 @@ class PerChannel:
 
     axis: int = 0
 
+    def __post_init__(self):
+        _checks.whole_number(self.axis, "axis")
+
     def blocks(self, x: Tensor) -> Tensor:
         """(..., channels, ...) -> (channels, numel / channels)."""
-        axis = _axis(x.shape, self.axis, "PerChannel")
+        axis = _axis(_checks.tensor(x).shape, self.axis, "PerChannel")
         return x.movedim(axis, 0).reshape(x.shape[axis], -1)
 
     def unblock(self, rows: Tensor, shape: tuple[int, ...]) -> Tensor:
@@ -78,10 +81,11 @@ class ChannelGroups:
 
     def __post_init__(self):
         _checks.positive_int(self.groups, "groups")
+        _checks.whole_number(self.axis, "axis")
 
     def blocks(self, x: Tensor) -> Tensor:
         """(..., channels, ...) -> (groups, numel / groups)."""
-        axis = _axis(x.shape, self.axis, "ChannelGroups")
+        axis = _axis(_checks.tensor(x).shape, self.axis, "ChannelGroups")
         if x.shape[axis] % self.groups:
             raise ValueError(f"{x.shape[axis]} channels (axis {self.axis} of shape {tuple(x.shape)}) do not split into "
                              f"{self.groups} equal groups; choose a divisor of {x.shape[axis]}")
@@ -105,10 +109,11 @@ class PerGroup:
 
     def __post_init__(self):
         _checks.positive_int(self.size, "size")
+        _checks.whole_number(self.axis, "axis")
 
     def blocks(self, x: Tensor) -> Tensor:
         """(..., length, ...) -> (numel / size, size)."""
-        axis = _axis(x.shape, self.axis, "PerGroup")
+        axis = _axis(_checks.tensor(x).shape, self.axis, "PerGroup")
         if x.shape[axis] % self.size:
             raise ValueError(f"{x.shape[axis]} values (axis {self.axis} of shape {tuple(x.shape)}) do not split into "
                              f"groups of {self.size}; choose a divisor of {x.shape[axis]}")
@@ -192,6 +197,13 @@ class Scheme:
     def code_dtype(self) -> torch.dtype:
         """The integer dtype in which codes travel before they are packed."""
         return code_dtype(self.qmin, self.qmax)
+
+
+def checked_scheme(scheme: Scheme) -> Scheme:
+    """Return `scheme` if it is one, else raise TypeError."""
+    if not isinstance(scheme, Scheme):
+        raise TypeError(f"scheme is {scheme!r} ({type(scheme).__name__}), expected a Scheme such as Scheme(bits=4)")
+    return scheme
 
 
 def scheme_to_dict(scheme: Scheme) -> dict:

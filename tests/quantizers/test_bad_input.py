@@ -1,0 +1,126 @@
+"""One table over every public function of the room: each bad argument raises, naming what was given and expected."""
+
+import pytest
+import torch
+
+import qtoolkit.quantizers as room
+from qtoolkit.quantizers import (Affine, ChannelGroups, PerChannel, PerGroup, PerTensor, QTensor, Scheme, absorb_zero_point,
+                                 choose_qparams, dequantize, fake_quantize, min_max, pack, packed_size, quantize, unpack)
+
+X, NAN, INF, INT = torch.ones(2, 4), torch.tensor([[1.0, float("nan")]]), torch.tensor([[float("inf")]]), torch.ones(2, 4, dtype=torch.int32)
+EMPTY, BOOL, COMPLEX = torch.empty(0, 4), torch.ones(2, dtype=torch.bool), torch.ones(2, 2, dtype=torch.complex64)
+AFFINE = Affine(Scheme(4), 0.5)
+
+# Functions of one real tensor: every one of them must refuse the same eight things.
+REAL = {
+    "quantize": lambda x: quantize(x, 0.1, 0, -8, 7),
+    "fake_quantize": lambda x: fake_quantize(x, 0.1, 0, -8, 7),
+    "Affine.fit": lambda x: Affine.fit(x, Scheme(4)),
+    "Affine.encode": AFFINE.encode,
+    "Affine.fake": AFFINE.fake,
+    "min_max": min_max,
+}
+BAD_REAL = {"NaN": (NAN, ValueError, "NaN or infinity"), "infinity": (INF, ValueError, "NaN or infinity"), "empty": (EMPTY, ValueError, "is empty"),
+            "integers": (INT, TypeError, "int32"), "booleans": (BOOL, TypeError, "bool"), "complex": (COMPLEX, TypeError, "complex64"),
+            "a list": ([1.0, 2.0], TypeError, "list"), "None": (None, TypeError, "NoneType")}
+
+CODES = {
+    "dequantize": lambda c: dequantize(c, 0.1, 0),
+    "pack": lambda c: pack(c, 4),
+    "absorb_zero_point": lambda c: absorb_zero_point(c, 3),
+    "QTensor": lambda c: QTensor(c, AFFINE),
+}
+BAD_CODES = {"reals": (X, "float32"), "booleans": (BOOL, "bool"), "complex": (COMPLEX, "complex64"), "a list": ([1], "list")}
+
+BITS = {"Scheme": lambda b: Scheme(b), "pack": lambda b: pack(INT, b), "unpack": lambda b: unpack(torch.zeros(1, dtype=torch.uint8), b, 1)}
+BAD_BITS = {"0": (0, ValueError), "17": (17, ValueError), "-1": (-1, ValueError), "4.0": (4.0, TypeError), "'8'": ("8", TypeError), "True": (True, TypeError)}
+
+OTHER = {
+    "quantize scale 0": (lambda: quantize(X, 0.0, 0, -8, 7), ValueError, "positive"),
+    "quantize scale negative": (lambda: quantize(X, -1.0, 0, -8, 7), ValueError, "positive"),
+    "quantize scale NaN": (lambda: quantize(X, float("nan"), 0, -8, 7), ValueError, "NaN"),
+    "quantize scale shape": (lambda: quantize(X, torch.ones(3), 0, -8, 7), ValueError, "does not broadcast"),
+    "quantize scale enlarges x": (lambda: quantize(torch.ones(4), torch.ones(3, 1), 0, -8, 7), ValueError, "does not broadcast"),
+    "quantize real zero point": (lambda: quantize(X, 0.1, 0.5, -8, 7), TypeError, "zero_point"),
+    "quantize zero point outside": (lambda: quantize(X, 0.1, 9, -8, 7), ValueError, "-8..7"),
+    "quantize codes reversed": (lambda: quantize(X, 0.1, 0, 7, -8), ValueError, "qmin"),
+    "quantize one code": (lambda: quantize(X, 0.1, 0, 0, 0), ValueError, "qmin"),
+    "quantize more than 16 bits": (lambda: quantize(X, 0.1, 0, 0, 65536), ValueError, "65536"),
+    "quantize real qmin": (lambda: quantize(X, 0.1, 0, -8.0, 7), TypeError, "ints"),
+    "dequantize scale 0": (lambda: dequantize(INT, 0.0, 0), ValueError, "positive"),
+    "dequantize shape": (lambda: dequantize(INT, torch.ones(3), 0), ValueError, "does not broadcast"),
+    "choose_qparams reversed": (lambda: choose_qparams(1.0, -1.0, Scheme(4)), ValueError, "lo <= hi"),
+    "choose_qparams NaN": (lambda: choose_qparams(float("nan"), 1.0, Scheme(4)), ValueError, "lo holds NaN"),
+    "choose_qparams infinite": (lambda: choose_qparams(0.0, float("inf"), Scheme(4)), ValueError, "hi holds NaN or inf"),
+    "choose_qparams shapes": (lambda: choose_qparams(torch.zeros(2), torch.ones(3), Scheme(4)), ValueError, "one shape"),
+    "choose_qparams text": (lambda: choose_qparams("0", 1.0, Scheme(4)), TypeError, "str"),
+    "choose_qparams unsigned symmetric": (lambda: choose_qparams(-1.0, 1.0, Scheme(4, signed=False)), ValueError, "start at 0"),
+    "Affine scale 0": (lambda: Affine(Scheme(4), 0.0), ValueError, "positive"),
+    "Affine zero point": (lambda: Affine(Scheme(4), 0.1, 0.5), TypeError, "zero_point"),
+    "Affine zero points of other blocks": (lambda: Affine(Scheme(4), torch.ones(3), torch.zeros(2, dtype=torch.int32)), ValueError, "blocks"),
+    "Affine scheme": (lambda: Affine(4, 0.1), TypeError, "Scheme"),
+    "Affine.fit scheme": (lambda: Affine.fit(X, 4), TypeError, "Scheme"),
+    "Affine.decode text": (lambda: AFFINE.decode("codes"), TypeError, "QTensor"),
+    "absorb_zero_point real": (lambda: absorb_zero_point(INT, 0.5), TypeError, "zero_point"),
+    "absorb_zero_point bias real": (lambda: absorb_zero_point(INT, 1, torch.ones(2)), TypeError, "bias"),
+    "absorb_zero_point bias shape": (lambda: absorb_zero_point(INT, 1, torch.ones(3, dtype=torch.int32)), ValueError, "bias has shape"),
+    "absorb_zero_point scalar weight": (lambda: absorb_zero_point(torch.tensor(1), 1), ValueError, "weight_codes has shape"),
+    "absorb_zero_point overflow": (lambda: absorb_zero_point(torch.full((1, 2**17), 127), 255), ValueError, "int32"),
+    "min_max vector": (lambda: min_max(torch.ones(3)), ValueError, "n_blocks"),
+    "unpack real": (lambda: unpack(torch.ones(1), 4, 2), TypeError, "uint8"),
+    "unpack length": (lambda: unpack(torch.ones(1, dtype=torch.uint8), 4, 3), ValueError, r"expected \(2,\)"),
+    "unpack negative count": (lambda: unpack(torch.ones(0, dtype=torch.uint8), 4, -1), ValueError, "count"),
+    "unpack matrix": (lambda: unpack(torch.ones(1, 1, dtype=torch.uint8), 4, 2), ValueError, "expected"),
+    "packed_size bits": (lambda: packed_size(3, 17), ValueError, "17"),
+    "packed_size count": (lambda: packed_size(-3, 4), ValueError, "count"),
+    "Scheme narrow unsigned": (lambda: Scheme(4, signed=False, narrow_range=True), ValueError, "narrow_range"),
+    "Scheme narrow one bit": (lambda: Scheme(1, narrow_range=True), ValueError, "narrow_range"),
+    "Scheme granularity": (lambda: Scheme(4, granularity="channel"), TypeError, "granularity"),
+    "Scheme granularity class": (lambda: Scheme(4, granularity=PerChannel), TypeError, "granularity"),
+    "PerChannel axis": (lambda: PerChannel(2).blocks(X), ValueError, "no axis 2"),
+    "PerChannel axis text": (lambda: PerChannel("0"), TypeError, "axis"),
+    "PerChannel scalar": (lambda: PerChannel(0).blocks(torch.tensor(1.0)), ValueError, "no axis 0"),
+    "ChannelGroups do not divide": (lambda: ChannelGroups(3).blocks(X), ValueError, "divisor"),
+    "ChannelGroups none": (lambda: ChannelGroups(0), ValueError, "groups"),
+    "ChannelGroups real": (lambda: ChannelGroups(2.0), TypeError, "groups"),
+    "PerGroup does not divide": (lambda: PerGroup(3).blocks(X), ValueError, "divisor of 4"),
+    "PerGroup none": (lambda: PerGroup(0), ValueError, "size"),
+    "PerTensor not a tensor": (lambda: PerTensor().blocks([1.0]), TypeError, "Tensor"),
+    "QTensor shape": (lambda: QTensor.from_state({}, {}), ValueError, "qtensor"),
+}
+
+
+@pytest.mark.parametrize("bad", BAD_REAL)
+@pytest.mark.parametrize("function", REAL)
+def test_real_input(function, bad):
+    value, error, words = BAD_REAL[bad]
+    with pytest.raises(error, match=words):
+        REAL[function](value)
+
+
+@pytest.mark.parametrize("bad", BAD_CODES)
+@pytest.mark.parametrize("function", CODES)
+def test_codes(function, bad):
+    value, words = BAD_CODES[bad]
+    with pytest.raises(TypeError, match=words):
+        CODES[function](value)
+
+
+@pytest.mark.parametrize("bad", BAD_BITS)
+@pytest.mark.parametrize("function", BITS)
+def test_bits(function, bad):
+    value, error = BAD_BITS[bad]
+    with pytest.raises(error, match="bits is"):
+        BITS[function](value)
+
+
+@pytest.mark.parametrize("case", OTHER)
+def test_everything_else(case):
+    call, error, words = OTHER[case]
+    with pytest.raises(error, match=words):
+        call()
+
+
+def test_the_table_names_every_public_function():
+    table = " ".join([*REAL, *CODES, *BITS, *OTHER])
+    assert [name for name in room.__all__ if name not in table] == []

@@ -1,0 +1,73 @@
+"""The command `qt`. Every command is a thin call into its room, which is imported only when the command runs."""
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+app = typer.Typer(name="qt", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+                  help="The course on efficient inference: its health, its exercises, its measurements.")
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+def _finish(problems: bool) -> None:
+    """Exit code 1 where something is wrong."""
+    if problems:
+        raise typer.Exit(1)
+
+
+@app.command()
+def doctor(json: Json = False) -> None:
+    """Versions, instruction set, native kernels or fallback, data, disk; and what to do about anything wrong."""
+    from qtoolkit import doctor as room
+
+    report = room.examine()
+    typer.echo(room.as_json(report) if json else room.as_text(report))
+    _finish(room.prevents_the_course(report))
+
+
+@app.command()
+def coverage(json: Json = False) -> None:
+    """What of the field is implemented, tested, taught and exercised; fails when a link is broken."""
+    from qtoolkit import coverage as room
+
+    report = room.examine()
+    typer.echo(room.as_json(report) if json else room.as_text(report))
+    _finish(bool(report.broken))
+
+
+@app.command()
+def reproduce(name: Annotated[Optional[str], typer.Argument(help="Which result; without it, the list.")] = None) -> None:
+    """Remake a recorded result: book/results/NAME.json, and weights where there are any."""
+    from qtoolkit.lab.reproduce import RECIPES
+    from qtoolkit.lab.reproduce import reproduce as remake
+
+    if name is None:
+        for known, recipe in RECIPES.items():
+            typer.echo(f"{known:16} {recipe.__doc__.strip().splitlines()[0]}")
+    elif name not in RECIPES:
+        raise typer.BadParameter(f"no recipe for {name!r}; there are: {', '.join(RECIPES)}")
+    else:
+        typer.echo(f"wrote {remake(name).name}")
+
+
+@app.command()
+def bench(
+    quick: Annotated[bool, typer.Option("--quick", help="Few rounds: a look, not a measurement.")] = False,
+    json_file: Annotated[Optional[Path], typer.Option("--json", help="Write the figures to this file as well.")] = None,
+    threads: Annotated[int, typer.Option(min=1, help="Threads to use.")] = 1,
+) -> None:
+    """Time the kernels against their best peers and the machine's limits."""
+    from qtoolkit.kernels import bench as room
+
+    room.main(quick=quick, json_file=json_file, threads=threads)
+
+
+def main() -> None:
+    """Entry point of `qt`."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+"""`qt` starts fast, says what it can do, and ends with an exit code that tells."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from qtoolkit import cli, coverage, doctor
+
+COMMANDS = {"doctor", "coverage", "reproduce", "bench", "build", "verify", "check", "list"}
+
+
+def _qt(*arguments: str):
+    return CliRunner().invoke(cli.app, list(arguments))
+
+
+def test_every_command_is_there_and_explains_itself():
+    listed = _qt("--help").output
+    for command in COMMANDS:
+        assert command in listed
+        run = _qt(command, "--help")
+        assert run.exit_code == 0 and len(run.output.split()) > 8
+
+
+def test_starting_qt_loads_no_torch():
+    """Structural, not timed: what `qt --help` needs is typer alone."""
+    code = ("import sys\nsys.argv = ['qt', '--help']\nfrom qtoolkit import cli\ntry:\n    cli.main()\nexcept SystemExit:\n    pass\n"
+            "heavy = {'torch', 'numpy', 'scipy', 'matplotlib', 'safetensors', 'tqdm', 'IPython', 'anywidget', 'nbformat'}\n"
+            "print('LOADED', sorted(heavy & set(sys.modules)))")
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "LOADED []" in run.stdout, run.stdout[-300:] + run.stderr
+
+
+def test_doctor_prints_text_or_json():
+    text = _qt("doctor")
+    assert text.exit_code == 0 and "versions" in text.output
+    assert "findings" in json.loads(_qt("doctor", "--json").output)
+
+
+def test_doctor_fails_when_the_course_cannot_run(monkeypatch):
+    report = doctor.examine()
+    report["findings"].append({"level": "error", "what": "no torch", "advice": "install it"})
+    monkeypatch.setattr(doctor, "examine", lambda: report)
+    run = _qt("doctor")
+    assert run.exit_code == 1 and "no torch" in run.output and "install it" in run.output
+
+
+def test_coverage_fails_on_a_broken_link_alone(monkeypatch):
+    good = coverage.Report((), {"implemented": 0}, ())
+    monkeypatch.setattr(coverage, "examine", lambda: good)
+    assert _qt("coverage").exit_code == 0
+    monkeypatch.setattr(coverage, "examine", lambda: coverage.Report((), {"implemented": 0}, ("U1: no such test",)))
+    run = _qt("coverage", "--json")
+    assert run.exit_code == 1 and json.loads(run.output)["broken"] == ["U1: no such test"]
+    assert "BROKEN U1: no such test" in _qt("coverage").output
+
+
+def test_reproduce_lists_its_recipes_and_refuses_others():
+    run = _qt("reproduce")
+    assert run.exit_code == 0 and "lenets" in run.output
+    run = _qt("reproduce", "alexnet")
+    assert run.exit_code == 2 and "lenets" in run.output + (run.stderr or "")
+
+
+@pytest.mark.parametrize("arguments", [["--no-such"], ["no-such-command"], ["bench", "--threads", "0"]])
+def test_what_is_not_understood_ends_with_usage(arguments):
+    assert _qt(*arguments).exit_code == 2

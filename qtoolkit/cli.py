@@ -49,7 +49,11 @@ def reproduce(name: Annotated[Optional[str], typer.Argument(help="Which result; 
     elif name not in RECIPES:
         raise typer.BadParameter(f"no recipe for {name!r}; there are: {', '.join(RECIPES)}")
     else:
-        typer.echo(f"wrote {remake(name).name}")
+        try:
+            typer.echo(f"wrote {remake(name).name}")
+        except RuntimeError as error:  # data that cannot be had, kernels that are not native: told, not traced
+            typer.echo(f"qt reproduce {name}: {error}", err=True)
+            raise typer.Exit(1) from None
 
 
 @app.command()

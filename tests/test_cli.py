@@ -64,6 +64,20 @@ def test_reproduce_lists_its_recipes_and_refuses_others():
     assert run.exit_code == 2 and "lenets" in run.output + (run.stderr or "")
 
 
+def test_reproduce_writes_or_says_why_not(monkeypatch, tmp_path):
+    from qtoolkit.lab import reproduce
+
+    def impossible():
+        """Never works."""
+        raise RuntimeError("needs the whole of MNIST")
+
+    monkeypatch.setattr(reproduce, "RECIPES", {"good": lambda: tmp_path / "good.json", "bad": impossible})
+    run = _qt("reproduce", "good")
+    assert run.exit_code == 0 and run.output == "wrote good.json\n"
+    run = _qt("reproduce", "bad")
+    assert run.exit_code == 1 and run.stderr == "qt reproduce bad: needs the whole of MNIST\n"
+
+
 @pytest.mark.parametrize("arguments", [["--no-such"], ["no-such-command"], ["bench", "--threads", "0"]])
 def test_what_is_not_understood_ends_with_usage(arguments):
     assert _qt(*arguments).exit_code == 2

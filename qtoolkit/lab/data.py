@@ -75,7 +75,7 @@ def mnist(split: str = "train") -> Digits:
     >>> mnist("test")
     Digits(10,000 images of 28 x 28 pixels)
     """
-    if split not in _MNIST_FILES:
+    if split not in tuple(_MNIST_FILES):
         raise ValueError(f"split is {split!r}, expected 'train' or 'test'")
     try:
         folder = fetch(MNIST)

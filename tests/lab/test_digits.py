@@ -39,9 +39,10 @@ def test_a_part_of_the_digits_is_digits():
     assert digits[1:3].labels.tolist() == [1, 2] and digits[torch.tensor([4, 0])].labels.tolist() == [4, 0]
 
 
-def test_another_split_is_refused():
-    with pytest.raises(ValueError, match="'validation', expected 'train' or 'test'"):
-        data.mnist("validation")
+@pytest.mark.parametrize("split", ["validation", "", 3, None, ["train"]])
+def test_another_split_is_refused(split):
+    with pytest.raises(ValueError, match="expected 'train' or 'test'"):
+        data.mnist(split)
 
 
 def _nowhere(name: str, files) -> Source:

@@ -1,0 +1,71 @@
+// The heart: a tile of R rows x B blocks of 16 outputs, whose sums stay in registers while the inputs stream by.
+//
+// For every 4 inputs it loads B x 64 bytes of packed weights and spreads 4 bytes of each of the R rows, then makes R x B dot
+// products: R x B useful instructions for R + B loads, which is why the tile is as square as the registers allow. Rows are
+// reached through pointers, one set for each tap: a matrix product has 1 tap; a 3x3 convolution has 9, whose pointers lead
+// to 9 neighboring pixels, so that it needs no copy of its input (indirect convolution, Dukhan 2019). The sums go to a small
+// buffer; what happens to them next (requantize.h) costs a few instructions per K multiply-adds.
+#pragma once
+
+typedef void (*Tile)(const int8_t* const* rows, int taps, int k, const int8_t* w, int64_t block_bytes, int32_t* sums);
+
+template <int R, int B>
+static inline void step(Simd::Sums (&sums)[R][B], const int8_t* const* x, int64_t at, const int8_t* w, int64_t block_bytes) {
+    Simd::Weights weights[B];
+#pragma GCC unroll 8
+    for (int b = 0; b < B; ++b) weights[b] = Simd::load(w + b * block_bytes);
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+        const Simd::Inputs inputs = Simd::spread(x[r] + at);
+#pragma GCC unroll 8
+        for (int b = 0; b < B; ++b) Simd::dot(sums[r][b], inputs, weights[b]);
+    }
+}
+
+// The last 1 to 3 inputs: copied, so that no byte beyond the row is read. Their missing partners meet zero weights.
+template <int R, int B>
+static inline void last_step(Simd::Sums (&sums)[R][B], const int8_t* const* x, int64_t at, int left, const int8_t* w,
+                             int64_t block_bytes) {
+    int8_t copy[R][4] = {};
+    const int8_t* rows[R];
+    for (int r = 0; r < R; ++r) {
+        for (int i = 0; i < left; ++i) copy[r][i] = x[r][at + i];
+        rows[r] = copy[r];
+    }
+    step<R, B>(sums, rows, 0, w, block_bytes);
+}
+
+template <int R, int B>
+static void tile(const int8_t* const* rows, int taps, int k, const int8_t* w, int64_t block_bytes, int32_t* out) {
+    Simd::Sums sums[R][B];
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r)
+#pragma GCC unroll 8
+        for (int b = 0; b < B; ++b) sums[r][b] = Simd::zero();
+    for (int tap = 0; tap < taps; ++tap, rows += R) {
+        const int8_t* x[R];
+        for (int r = 0; r < R; ++r) x[r] = rows[r];
+        int at = 0;
+        for (; at + 4 <= k; at += 4, w += 64) step<R, B>(sums, x, at, w, block_bytes);
+        if (at < k) last_step<R, B>(sums, x, at, k - at, w, block_bytes), w += 64;
+    }
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r)
+#pragma GCC unroll 8
+        for (int b = 0; b < B; ++b) Simd::store(out + (r * B + b) * 16, sums[r][b]);
+}
+
+// How many blocks go with R rows: 4 at most, and R x B sums at most.
+static constexpr int blocks_beside(int rows) {
+    return Simd::kMostSums / rows < 4 ? Simd::kMostSums / rows : 4;
+}
+
+template <int R, int B>
+static Tile find_tile(int rows, int blocks) {  // the instance for run-time numbers
+    if (rows < R) {
+        if constexpr (R > 1) return find_tile<R - 1, blocks_beside(R - 1)>(rows, blocks);
+    } else if (blocks < B) {
+        if constexpr (B > 1) return find_tile<R, B - 1>(rows, blocks);
+    }
+    return tile<R, B>;
+}

@@ -1,0 +1,39 @@
+// What the portable files and the per-instruction-set files share: a checked view of a layer, and the table of functions
+// that every instruction set fills in. Only plain data crosses this border: an inline function shared by two files that are
+// compiled with different flags would be merged by the linker, and the AVX-512 copy might win on a machine without it.
+#pragma once
+#include "qk.h"
+
+namespace qk {
+
+struct Layer {  // pointers into the bytes of a layer whose sizes have been checked
+    int32_t outputs, inputs, taps;
+    int32_t zero, lowest, highest;
+    int32_t blocks;        // of 16 outputs
+    int64_t block_bytes;   // of packed weight
+    const int32_t *bias, *column_sum, *multiplier, *shift;
+    const float *scale, *real_bias;
+    const int8_t* weight;
+};
+
+struct Range {  // the part of the output that one task computes
+    int64_t row0, row1;
+    int32_t block0, block1;
+};
+
+struct Kernels {
+    const char* name;
+    void (*linear_int8)(const Layer&, const int8_t* x, Range, int8_t* out);
+    void (*linear_float)(const Layer&, const int8_t* x, const float* row_scale, Range, float* out);
+    bool (*quantize)(const float* x, int64_t count, float scale, int32_t zero, int8_t* out);  // false: not finite
+    bool (*quantize_row)(const float* x, int64_t count, float* scale, int8_t* out);           // false: not finite
+};
+
+extern const Kernels scalar_kernels, avx2_kernels, avxvnni_kernels, avx512_kernels, neon_kernels;
+const Kernels& kernels();  // the table in use
+
+bool open_layer(const void* bytes, int64_t size, Layer& out);
+int run_linear_int8(const Layer&, const int8_t* x, int64_t rows, int8_t* out, int threads);
+int run_linear_float(const Layer&, const int8_t* x, const float* row_scale, int64_t rows, float* out, int threads);
+
+}  // namespace qk

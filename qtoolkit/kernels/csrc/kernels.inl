@@ -1,0 +1,9 @@
+// Everything that is compiled once for each instruction set. The file that includes this has already included one header of
+// simd/ and then defines its table. All names are local to that file (unnamed namespace, static), on purpose: see kernels.h.
+namespace {
+#include "gemm_tile.h"
+#include "gemm.h"
+#include "quantize.h"
+
+constexpr qk::Kernels table(const char* name) { return {name, linear_int8, linear_float, quantize, quantize_row}; }
+}  // namespace

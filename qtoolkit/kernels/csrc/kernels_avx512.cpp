@@ -1,0 +1,10 @@
+// AVX-512: the kernels of kernels.inl for one instruction set; CMakeLists.txt holds the compiler flags.
+#include "kernels.h"
+#include <immintrin.h>
+
+namespace {
+#include "simd/avx512vnni.h"
+}
+#include "kernels.inl"
+
+const qk::Kernels qk::avx512_kernels = table("avx512");

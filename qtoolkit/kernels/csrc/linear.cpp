@@ -1,0 +1,116 @@
+// A linear layer from the outside: check the bytes, cut the work into tasks, hand them to the chosen instruction set.
+//
+// A task is a panel of 64 outputs for up to 48 rows: small enough to balance, large enough (K x 3072 multiply-adds) to be
+// worth a thread. Jobs below about 4 microseconds stay on the calling thread.
+#include <atomic>
+#include <cstring>
+
+#include "kernels.h"
+#include "pool.h"
+#include "scratch.h"
+
+namespace qk {
+namespace {
+
+constexpr int32_t kMostInputs = 1 << 24, kMostOutputs = 1 << 24;
+constexpr int64_t kRowsOfTask = 48, kBlocksOfTask = 4, kWorthAThread = 1 << 20;  // the last in multiply-adds
+
+int64_t at_least_one(int64_t x) { return x < 1 ? 1 : x; }
+
+template <class F>
+void over_ranges(const Layer& layer, int64_t rows, int threads, F&& compute) {
+    const int64_t work = rows * layer.outputs * at_least_one(layer.inputs);
+    const int64_t most = at_least_one(work / kWorthAThread);
+    if (threads > most) threads = int(most);
+    if (threads <= 1) return compute(Range{0, rows, 0, layer.blocks});
+    const int64_t panels = (layer.blocks + kBlocksOfTask - 1) / kBlocksOfTask, bands = (rows + kRowsOfTask - 1) / kRowsOfTask;
+    parallel_for(panels * bands, threads, [&](int64_t task) {
+        const int64_t row = task % bands * kRowsOfTask, block = task / bands * kBlocksOfTask;
+        compute(Range{row, row + kRowsOfTask < rows ? row + kRowsOfTask : rows, int32_t(block),
+                      int32_t(block + kBlocksOfTask < layer.blocks ? block + kBlocksOfTask : layer.blocks)});
+    });
+}
+
+}  // namespace
+
+bool open_layer(const void* bytes, int64_t size, Layer& out) {
+    qk_header head;
+    if (!bytes || size < int64_t(sizeof head) || reinterpret_cast<uintptr_t>(bytes) % 4) return false;
+    std::memcpy(&head, bytes, sizeof head);
+    if (head.magic != QK_LAYER || head.outputs < 1 || head.inputs < 1 || head.taps < 1 || head.outputs > kMostOutputs ||
+        head.inputs > kMostInputs || head.taps > 4096)
+        return false;
+    const auto is_code = [](int32_t q) { return q >= -128 && q <= 127; };
+    if (!is_code(head.zero) || !is_code(head.lowest) || !is_code(head.highest) || head.lowest > head.highest) return false;
+    const int64_t blocks = (int64_t(head.outputs) + 15) / 16, padded = blocks * 16;
+    const int64_t block_bytes = (int64_t(head.inputs) + 3) / 4 * 64 * head.taps;
+    if (size - int64_t(sizeof head) - 6 * 4 * padded != blocks * block_bytes) return false;
+    const char* at = static_cast<const char*>(bytes) + sizeof head;
+    const auto* i32 = reinterpret_cast<const int32_t*>(at);
+    const auto* f32 = reinterpret_cast<const float*>(at);
+    out = {head.outputs, head.inputs, head.taps, head.zero, head.lowest, head.highest, int32_t(blocks), block_bytes,
+           i32, i32 + padded, i32 + 2 * padded, i32 + 3 * padded, f32 + 4 * padded, f32 + 5 * padded,
+           reinterpret_cast<const int8_t*>(at) + 6 * 4 * padded};
+    return true;
+}
+
+int run_linear_int8(const Layer& layer, const int8_t* x, int64_t rows, int8_t* out, int threads) {
+    over_ranges(layer, rows, threads, [&](Range range) { kernels().linear_int8(layer, x, range, out); });
+    return QK_OK;
+}
+
+int run_linear_float(const Layer& layer, const int8_t* x, const float* row_scale, int64_t rows, float* out, int threads) {
+    over_ranges(layer, rows, threads, [&](Range range) { kernels().linear_float(layer, x, row_scale, range, out); });
+    return QK_OK;
+}
+
+static int check(const void* bytes, int64_t size, int64_t rows, int64_t k, int64_t n, Layer& layer) {
+    if (!open_layer(bytes, size, layer) || layer.taps != 1) return QK_BAD_LAYER;
+    return rows < 0 || k != layer.inputs || n != layer.outputs ? QK_BAD_SHAPE : QK_OK;
+}
+
+}  // namespace qk
+
+using namespace qk;
+
+int qk_quantize(const float* x, int64_t count, float scale, int32_t zero, int8_t* out, int threads) {
+    constexpr int64_t piece = 1 << 16;
+    if (!(scale > 0) || zero < -128 || zero > 127) return QK_BAD_SHAPE;
+    std::atomic<bool> finite{true};
+    parallel_for((count + piece - 1) / piece, threads, [&](int64_t task) {
+        const int64_t from = task * piece, many = count - from < piece ? count - from : piece;
+        if (!kernels().quantize(x + from, many, scale, zero, out + from)) finite = false;
+    });
+    return finite ? QK_OK : QK_NOT_FINITE;
+}
+
+int qk_linear_int8(const void* bytes, int64_t size, const int8_t* x, int64_t rows, int64_t k, int8_t* out, int64_t n,
+                   int threads) {
+    Layer layer;
+    const int wrong = check(bytes, size, rows, k, n, layer);
+    return wrong || !rows ? wrong : run_linear_int8(layer, x, rows, out, threads);
+}
+
+int qk_linear_float(const void* bytes, int64_t size, const int8_t* x, int64_t rows, int64_t k, float* out, int64_t n,
+                    int threads) {
+    Layer layer;
+    const int wrong = check(bytes, size, rows, k, n, layer);
+    return wrong || !rows ? wrong : run_linear_float(layer, x, nullptr, rows, out, threads);
+}
+
+int qk_linear_dynamic(const void* bytes, int64_t size, const float* x, int64_t rows, int64_t k, float* out, int64_t n,
+                      int threads) {
+    Layer layer;
+    const int wrong = check(bytes, size, rows, k, n, layer);
+    if (wrong || !rows) return wrong;
+    auto* scales = static_cast<float*>(scratch(0, rows * 4));
+    auto* codes = static_cast<int8_t*>(scratch(1, rows * k));
+    if (!scales || !codes) return QK_NO_MEMORY;
+    std::atomic<bool> finite{true};
+    const int64_t band = at_least_one((1 << 16) / k);
+    parallel_for((rows + band - 1) / band, threads, [&](int64_t task) {
+        for (int64_t row = task * band; row < rows && row < (task + 1) * band; ++row)
+            if (!kernels().quantize_row(x + row * k, k, scales + row, codes + row * k)) finite = false;
+    });
+    return finite ? run_linear_float(layer, codes, scales, rows, out, threads) : QK_NOT_FINITE;
+}

@@ -1,0 +1,20 @@
+// A small thread pool: `parallel_for(tasks, threads, f)` calls f(0), f(1), ... f(tasks - 1), each once, on up to `threads`
+// threads, and returns when all are done.
+//
+// Why not OpenMP? Its barrier waits for *every* thread, also for one that the system has not scheduled: when another job
+// holds a core, each parallel region then takes 8 to 24 ms instead of microseconds. Here the caller works too and takes
+// tasks until none is left; it waits only for helpers that really took one. A helper that arrives late finds nothing and
+// costs nothing. A second caller that finds the pool busy does its work alone. After fork() the child builds a new pool.
+#pragma once
+#include <cstdint>
+
+namespace qk {
+
+void run_parallel(int64_t tasks, int threads, void (*run)(void*, int64_t), void* context);
+
+template <class F>
+void parallel_for(int64_t tasks, int threads, F&& f) {
+    run_parallel(tasks, threads, [](void* context, int64_t task) { (*static_cast<F*>(context))(task); }, &f);
+}
+
+}  // namespace qk

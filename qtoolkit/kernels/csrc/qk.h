@@ -1,0 +1,71 @@
+// The C interface of the kernels: all that Python (through ctypes) or any other language needs to know.
+//
+// A *layer* is one block of bytes that holds everything a call needs: sizes, biases, scales and packed weights. It is
+// prepared once (qtoolkit/kernels/layer.py writes it), can be saved, and moves between machines: every instruction set
+// reads the same layout. A call then passes just the layer, the input, the output and the number of rows, because at
+// batch 1 the cost of passing arguments from Python rivals the arithmetic.
+//
+//   byte 0     qk_header, 64 bytes
+//   then       six arrays of N16 entries (N16 = outputs rounded up to 16), 4 bytes each:
+//              bias i32, column sum i32, multiplier i32, shift i32, scale f32, real bias f32
+//   then       the weights, int8, as [N16/16][taps][K4/4][16][4]: 64 bytes hold 4 inputs of 16 outputs (K4: K rounded up
+//              to 4), one AVX-512 register, two of AVX2, four of NEON. A linear layer has 1 tap, a 3x3 convolution 9.
+//
+// Nothing in here trusts those bytes for its safety: sizes are checked on each call, and no value can cause a bad access.
+#pragma once
+#include <cstdint>
+
+#if defined(_WIN32)
+#define QK_API extern "C" __declspec(dllexport)
+#else
+#define QK_API extern "C" __attribute__((visibility("default")))
+#endif
+
+enum : int32_t { QK_ABI = 1, QK_LAYER = 0x314C4B51 /* "QKL1" */, QK_PLAN = 0x31504B51 /* "QKP1" */ };
+
+struct qk_header {
+    int32_t magic;            // QK_LAYER
+    int32_t outputs, inputs;  // N, and K of one tap
+    int32_t taps;             // kernel height x width; 1 for a linear layer
+    int32_t zero, lowest, highest;  // of the int8 output: zero point and clamp
+    int32_t reserved[9];
+};
+
+struct qk_plan_header {
+    int32_t magic;            // QK_PLAN
+    int32_t layers;           // that many int64 offsets of layers follow, counted in bytes from the start of the plan
+    int32_t zero;             // zero point of the quantized input
+    float scale;              // its scale
+    int32_t reserved[12];
+};
+
+enum qk_status : int {
+    QK_OK = 0,
+    QK_BAD_LAYER,      // the bytes are not a layer, or fewer than their header promises
+    QK_BAD_SHAPE,      // the input or output does not have the layer's size
+    QK_NOT_FINITE,     // the real input holds NaN or infinity
+    QK_NO_MEMORY,
+};
+
+QK_API int qk_abi(void);
+
+// Instruction sets: the names this machine can run, best first, separated by spaces; the one in use; choose another.
+QK_API const char* qk_isas(void);
+QK_API const char* qk_isa(void);
+QK_API int qk_use_isa(const char* name);  // 0, or 1 if the machine lacks it
+
+// q = clamp(round_half_even(x / scale) + zero, -128, 127)
+QK_API int qk_quantize(const float* x, int64_t count, float scale, int32_t zero, int8_t* out, int threads);
+
+// x is (rows, k), out is (rows, n); k and n must equal the layer's.
+// int8 to int8:   q = clamp(((sum x w + bias) * multiplier + 2^(shift-1) >> shift) + zero, lowest, highest)
+QK_API int qk_linear_int8(const void* layer, int64_t bytes, const int8_t* x, int64_t rows, int64_t k, int8_t* out, int64_t n,
+                          int threads);
+// int8 to float:  y = (sum x w + bias) * scale + real bias
+QK_API int qk_linear_float(const void* layer, int64_t bytes, const int8_t* x, int64_t rows, int64_t k, float* out, int64_t n,
+                           int threads);
+// float to float: each row r is quantized with its own scale s_r = max|x_r| / 127, then y = sum q w * (s_r scale) + real bias
+QK_API int qk_linear_dynamic(const void* layer, int64_t bytes, const float* x, int64_t rows, int64_t k, float* out, int64_t n,
+                             int threads);
+// A chain of layers in one call: quantize, int8 layers, and the last layer's real output.
+QK_API int qk_plan(const void* plan, int64_t bytes, const float* x, int64_t rows, int64_t k, float* out, int64_t n, int threads);

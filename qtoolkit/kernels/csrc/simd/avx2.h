@@ -1,0 +1,40 @@
+// AVX2: no dot product of bytes into 32-bit sums, but `vpmaddubsw` (unsigned x signed bytes, neighboring products added into
+// 16 bits, *saturating*) followed by `vpmaddwd` with ones (pairs of 16 bits added into 32). To be exact, x w is computed as
+// |x| * (w with the sign of x): |x| <= 128 and |w| <= 127 give at most 2 * 128 * 127 = 32512 < 32768, so nothing saturates.
+// That is why the weights of a layer may not be -128.
+#pragma once
+#include "avx2_requantize.h"
+
+struct Simd {
+    struct Sums { __m256i low, high; };
+    struct Inputs { __m256i sign, size; };
+    struct Weights { __m256i low, high; };
+    static constexpr int kOffset = 0, kMostRows = 4, kMostSums = 4;
+
+    static Sums zero() { return {_mm256_setzero_si256(), _mm256_setzero_si256()}; }
+    static Weights load(const int8_t* w) {
+        const auto* at = reinterpret_cast<const __m256i*>(w);
+        return {_mm256_loadu_si256(at), _mm256_loadu_si256(at + 1)};
+    }
+    static void store(int32_t* to, const Sums& sums) {
+        auto* at = reinterpret_cast<__m256i*>(to);
+        _mm256_storeu_si256(at, sums.low), _mm256_storeu_si256(at + 1, sums.high);
+    }
+    static Inputs spread(const int8_t* x) {
+        int32_t four;
+        __builtin_memcpy(&four, x, 4);
+        const __m256i all = _mm256_set1_epi32(four);
+        return {all, _mm256_abs_epi8(all)};
+    }
+    static __m256i four_products(const Inputs& x, __m256i w) {
+        return _mm256_madd_epi16(_mm256_maddubs_epi16(x.size, _mm256_sign_epi8(w, x.sign)), _mm256_set1_epi16(1));
+    }
+    static void dot(Sums& sums, const Inputs& x, const Weights& w) {
+        sums.low = _mm256_add_epi32(sums.low, four_products(x, w.low));
+        sums.high = _mm256_add_epi32(sums.high, four_products(x, w.high));
+    }
+    static void requantize16(const int32_t* sums, const int32_t* multiplier, const int32_t* shift, const qk::Layer& layer,
+                             int8_t* out) {
+        requantize16_avx2(sums, multiplier, shift, layer, out);
+    }
+};

@@ -1,0 +1,34 @@
+// AVX-VNNI: the same `vpdpbusd` as in AVX-512, on 256-bit registers, for processors without AVX-512 (Intel since 2021, AMD
+// Zen 5). 16 outputs take two registers; 6 rows x 1 block keep 12 sums of the 16 registers.
+#pragma once
+#include "avx2_requantize.h"
+
+struct Simd {
+    struct Sums { __m256i low, high; };
+    struct Inputs { __m256i all; };
+    struct Weights { __m256i low, high; };
+    static constexpr int kOffset = 128, kMostRows = 6, kMostSums = 6;
+
+    static Sums zero() { return {_mm256_setzero_si256(), _mm256_setzero_si256()}; }
+    static Weights load(const int8_t* w) {
+        const auto* at = reinterpret_cast<const __m256i*>(w);
+        return {_mm256_loadu_si256(at), _mm256_loadu_si256(at + 1)};
+    }
+    static void store(int32_t* to, const Sums& sums) {
+        auto* at = reinterpret_cast<__m256i*>(to);
+        _mm256_storeu_si256(at, sums.low), _mm256_storeu_si256(at + 1, sums.high);
+    }
+    static Inputs spread(const int8_t* x) {
+        int32_t four;
+        __builtin_memcpy(&four, x, 4);
+        return {_mm256_xor_si256(_mm256_set1_epi32(four), _mm256_set1_epi32(int32_t(0x80808080)))};
+    }
+    static void dot(Sums& sums, const Inputs& x, const Weights& w) {
+        sums.low = _mm256_dpbusd_avx_epi32(sums.low, x.all, w.low);
+        sums.high = _mm256_dpbusd_avx_epi32(sums.high, x.all, w.high);
+    }
+    static void requantize16(const int32_t* sums, const int32_t* multiplier, const int32_t* shift, const qk::Layer& layer,
+                             int8_t* out) {
+        requantize16_avx2(sums, multiplier, shift, layer, out);
+    }
+};

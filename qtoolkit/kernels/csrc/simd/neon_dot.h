@@ -1,0 +1,47 @@
+// ARM: `sdot` adds 4 signed products to each of 4 int32 sums, so 16 outputs take four 128-bit registers and no offset is
+// needed. 4 rows x 1 block keep 16 sums of the 32 registers. `vrshlq` by a negative count is the rounding right shift.
+#pragma once
+#include <arm_neon.h>
+
+struct Simd {
+    struct Sums { int32x4_t quarter[4]; };
+    struct Inputs { int8x16_t all; };
+    struct Weights { int8x16_t quarter[4]; };
+    static constexpr int kOffset = 0, kMostRows = 4, kMostSums = 4;
+
+    static Sums zero() { return {{vdupq_n_s32(0), vdupq_n_s32(0), vdupq_n_s32(0), vdupq_n_s32(0)}}; }
+    static Weights load(const int8_t* w) { return {{vld1q_s8(w), vld1q_s8(w + 16), vld1q_s8(w + 32), vld1q_s8(w + 48)}}; }
+    static void store(int32_t* to, const Sums& sums) {
+        for (int i = 0; i < 4; ++i) vst1q_s32(to + 4 * i, sums.quarter[i]);
+    }
+    static Inputs spread(const int8_t* x) {
+        int32_t four;
+        __builtin_memcpy(&four, x, 4);
+        return {vreinterpretq_s8_s32(vdupq_n_s32(four))};
+    }
+    static void dot(Sums& sums, const Inputs& x, const Weights& w) {
+        for (int i = 0; i < 4; ++i) sums.quarter[i] = vdotq_s32(sums.quarter[i], w.quarter[i], x.all);
+    }
+
+    static int64x2_t scale2(int32x2_t sums, int32x2_t multiplier, int32x2_t shift, int64x2_t lowest, int64x2_t highest) {
+        int64x2_t q = vrshlq_s64(vmull_s32(sums, multiplier), vnegq_s64(vmovl_s32(shift)));
+        q = vbslq_s64(vcgtq_s64(q, highest), highest, q);
+        return vbslq_s64(vcgtq_s64(lowest, q), lowest, q);
+    }
+
+    static void requantize16(const int32_t* sums, const int32_t* multiplier, const int32_t* shift, const qk::Layer& layer,
+                             int8_t* out) {
+        const int64x2_t lowest = vdupq_n_s64(int64_t(layer.lowest) - layer.zero);
+        const int64x2_t highest = vdupq_n_s64(int64_t(layer.highest) - layer.zero);
+        int16x4_t quarter[4];
+        for (int i = 0; i < 4; ++i) {
+            const int32x4_t s = vld1q_s32(sums + 4 * i), m = vld1q_s32(multiplier + 4 * i);
+            const int32x4_t by = vandq_s32(vld1q_s32(shift + 4 * i), vdupq_n_s32(63));
+            const int64x2_t a = scale2(vget_low_s32(s), vget_low_s32(m), vget_low_s32(by), lowest, highest);
+            const int64x2_t b = scale2(vget_high_s32(s), vget_high_s32(m), vget_high_s32(by), lowest, highest);
+            quarter[i] = vmovn_s32(vaddq_s32(vcombine_s32(vmovn_s64(a), vmovn_s64(b)), vdupq_n_s32(layer.zero)));
+        }
+        const int8x8_t low = vmovn_s16(vcombine_s16(quarter[0], quarter[1]));
+        vst1q_s8(out, vcombine_s8(low, vmovn_s16(vcombine_s16(quarter[2], quarter[3]))));
+    }
+};

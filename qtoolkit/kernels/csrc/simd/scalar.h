@@ -1,0 +1,41 @@
+// Portable: plain loops over 16 outputs, for any processor and as the text to read first. The other files of this folder give
+// the same names the same meaning in the instructions of one processor family:
+//
+//   Weights   64 packed bytes: for each of 16 outputs, its weights of 4 neighboring inputs
+//   Inputs    4 neighboring inputs of one row, as every output will see them
+//   Sums      16 running sums, int32
+//   dot(sums, inputs, weights)     sums[j] += inputs[0] w[j][0] + ... + inputs[3] w[j][3]      exact, also for -128
+//   kOffset   what is added to each input on its way in (128 where the instruction wants unsigned inputs); the caller takes
+//             kOffset * (sum of the output's weights) away again
+//   requantize16   16 sums become 16 int8 codes, by the rounding rule of reference.py
+#pragma once
+#include <cstdint>
+
+struct Simd {
+    struct Sums { int32_t lane[16]; };
+    struct Inputs { int32_t value[4]; };
+    struct Weights { int8_t byte[64]; };
+    static constexpr int kOffset = 0, kMostRows = 2, kMostSums = 4;  // the tile: rows, and rows x blocks of 16 outputs
+
+    static Sums zero() { return {}; }
+    static Inputs spread(const int8_t* x) { return {{x[0], x[1], x[2], x[3]}}; }
+    static Weights load(const int8_t* w) { Weights all; __builtin_memcpy(all.byte, w, 64); return all; }
+    static void store(int32_t* to, const Sums& sums) { __builtin_memcpy(to, sums.lane, 64); }
+
+    static void dot(Sums& sums, const Inputs& x, const Weights& w) {
+        for (int j = 0; j < 16; ++j)
+            for (int i = 0; i < 4; ++i) sums.lane[j] += x.value[i] * w.byte[4 * j + i];
+    }
+
+    static void requantize16(const int32_t* sums, const int32_t* multiplier, const int32_t* shift, const qk::Layer& layer,
+                             int8_t* out) {
+        const int64_t lowest = int64_t(layer.lowest) - layer.zero, highest = int64_t(layer.highest) - layer.zero;
+        for (int j = 0; j < 16; ++j) {
+            const int s = shift[j] & 63;
+            const int64_t half = s ? int64_t(1) << (s - 1) : 0;
+            int64_t q = int64_t(uint64_t(int64_t(sums[j]) * multiplier[j]) + uint64_t(half)) >> s;
+            q = q < lowest ? lowest : q > highest ? highest : q;
+            out[j] = int8_t(q + layer.zero);
+        }
+    }
+};

@@ -1,1 +1,0 @@
-extern "C" int qk_abi(void) { return 1; }

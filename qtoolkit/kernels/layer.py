@@ -1,0 +1,194 @@
+"""A layer or a whole plan as one block of bytes: what an operator takes, what a state_dict saves (layout: csrc/qk.h)."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from qtoolkit.kernels.reference import MAX_INPUTS
+
+_LAYER, _PLAN = 0x314C4B51, 0x31504B51
+_HEADER = struct.Struct("<7i36x")
+_PLAN_HEADER = struct.Struct("<3if48x")
+MAX_PLAN_LAYERS = 64
+
+
+@dataclass(frozen=True)
+class LayerCodes:
+    """What a layer's bytes say. N outputs, K inputs.
+
+    weight (N, K) int8 in -127..127; bias (N,) int32, with the input's zero point absorbed;
+    for int8 output:  multiplier, shift (N,) int32, zero_point, lowest, highest;
+    for float output: scale, real_bias (N,) float32.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    multiplier: Tensor
+    shift: Tensor
+    scale: Tensor
+    real_bias: Tensor
+    zero_point: int = 0
+    lowest: int = -128
+    highest: int = 127
+
+
+def pack_layer(weight: Tensor, bias: Tensor | None = None, *, input_zero_point: int = 0, multiplier: Tensor | None = None,
+               shift: Tensor | None = None, zero_point: int = 0, lowest: int = -128, highest: int = 127,
+               scale: Tensor | None = None, real_bias: Tensor | None = None) -> Tensor:
+    """The bytes (uint8, 1-D) of a linear layer; see LayerCodes for the parts.
+
+    `bias` counts in units of S_x S_w and has not absorbed the zero point of the input: that happens here,
+    sum w (q - Z) + b = sum w q + (b - Z sum w). Give `multiplier` and `shift` (scalars or (N,)) for int8 output, `scale` and
+    `real_bias` for float output, or both. Raises TypeError or ValueError naming what does not fit.
+
+    >>> pack_layer(torch.ones(3, 5, dtype=torch.int8), scale=torch.tensor(0.5)).shape    # 64 + 6*4*16 + 16*8 bytes
+    torch.Size([576])
+    """
+    _check_weight(weight)
+    n = weight.shape[0]
+    _check_codes(zero_point=zero_point, lowest=lowest, highest=highest, input_zero_point=input_zero_point)
+    if lowest > highest:
+        raise ValueError(f"lowest is {lowest} and highest {highest}, expected lowest <= highest")
+    column_sum = weight.sum(1, dtype=torch.int64)
+    bias = _channels(bias, n, 0, torch.int64, "bias")
+    if bias.abs().max() > 2**30:
+        raise ValueError(f"bias reaches {bias.abs().max().item()}, expected at most 2^30 in size; use a larger weight scale")
+    parts = [
+        (bias - input_zero_point * column_sum).to(torch.int32),
+        column_sum.to(torch.int32),
+        _channels(multiplier, n, 0, torch.int32, "multiplier"),
+        _checked_shift(_channels(shift, n, 1, torch.int32, "shift")),
+        _channels(scale, n, 1.0, torch.float32, "scale"),
+        _channels(real_bias, n, 0.0, torch.float32, "real_bias"),
+    ]
+    header = _HEADER.pack(_LAYER, n, weight.shape[1], 1, zero_point, lowest, highest)
+    arrays = [torch.nn.functional.pad(part, (0, -n % 16)).contiguous().view(torch.uint8) for part in parts]
+    return torch.cat([_bytes(header), *arrays, pack_weight(weight)])
+
+
+def pack_weight(weight: Tensor) -> Tensor:
+    """(N, K) int8 to the kernels' order [N/16][K/4][16][4], padded with zeros, as uint8 bytes."""
+    n, k = weight.shape
+    padded = torch.nn.functional.pad(weight, (0, -k % 4, 0, -n % 16))
+    blocks = padded.reshape(padded.shape[0] // 16, 16, padded.shape[1] // 4, 4)
+    return blocks.transpose(1, 2).contiguous().view(torch.uint8).flatten()
+
+
+def unpack_layer(layer: Tensor) -> LayerCodes:
+    """Undo `pack_layer`. Raises ValueError if the bytes are not a layer.
+
+    >>> unpack_layer(pack_layer(torch.tensor([[1, -2, 3]], dtype=torch.int8))).weight
+    tensor([[ 1, -2,  3]], dtype=torch.int8)
+    """
+    raw = as_bytes(layer)
+    n, k, zero_point, lowest, highest = _checked_header(raw)
+    padded = n + -n % 16
+    arrays = raw[64 : 64 + 24 * padded].clone().view(torch.int32).reshape(6, padded)[:, :n]
+    blocks = raw[64 + 24 * padded :].clone().view(torch.int8).reshape(padded // 16, -1, 16, 4)
+    weight = blocks.transpose(1, 2).reshape(padded, -1)[:n, :k]
+    bias, _, multiplier, shift = arrays[:4]
+    scale, real_bias = arrays[4:].contiguous().view(torch.float32)
+    return LayerCodes(weight, bias, multiplier, (shift & 63).clamp(min=1), scale, real_bias, zero_point, lowest, highest)
+
+
+def pack_plan(layers: list[Tensor], scale: float, zero_point: int) -> Tensor:
+    """The bytes of a network: its input is quantized with (scale, zero_point); each layer feeds the next; the last is real.
+
+    Raises ValueError if there is no layer, more than 64, or if one does not fit the next.
+    """
+    sizes = [tuple(unpack_layer(layer).weight.shape) for layer in layers]
+    if not 1 <= len(layers) <= MAX_PLAN_LAYERS:
+        raise ValueError(f"the plan has {len(layers)} layers, expected 1 to {MAX_PLAN_LAYERS}")
+    for (n, _), (_, k) in zip(sizes, sizes[1:]):
+        if n != k:
+            raise ValueError(f"a layer with {n} outputs feeds one with {k} inputs; expected equal numbers")
+    _check_codes(zero_point=zero_point)
+    _check_scale(scale)
+    start = _PLAN_HEADER.size + 8 * (len(layers) + 1)
+    padding = torch.zeros(-start % 64, dtype=torch.uint8)
+    offsets = [start + len(padding)]
+    for layer in layers:  # a layer's length is a multiple of 64, so each starts on a cache line
+        offsets.append(offsets[-1] + layer.numel())
+    header = _PLAN_HEADER.pack(_PLAN, len(layers), zero_point, scale) + struct.pack(f"<{len(offsets)}q", *offsets)
+    return torch.cat([_bytes(header), padding, *layers])
+
+
+def unpack_plan(plan: Tensor) -> tuple[list[Tensor], float, int]:
+    """Undo `pack_plan`: (layers, scale, zero_point). Raises ValueError if the bytes are not a plan."""
+    raw = as_bytes(plan)
+    if raw.numel() < _PLAN_HEADER.size:
+        raise ValueError(f"the plan has {raw.numel()} bytes, expected at least {_PLAN_HEADER.size}; make it with pack_plan")
+    magic, count, zero_point, scale = _PLAN_HEADER.unpack(raw[: _PLAN_HEADER.size].numpy().tobytes())
+    if magic != _PLAN or not 1 <= count <= MAX_PLAN_LAYERS or raw.numel() < _PLAN_HEADER.size + 8 * (count + 1):
+        raise ValueError("these bytes are not a plan (header or length is wrong); make it with pack_plan")
+    table = raw[_PLAN_HEADER.size : _PLAN_HEADER.size + 8 * (count + 1)].numpy().tobytes()
+    offsets = struct.unpack(f"<{count + 1}q", table)
+    if any(not 0 <= a <= b <= raw.numel() for a, b in zip(offsets, offsets[1:])):
+        raise ValueError("these bytes are not a plan (a layer lies outside of it); make it with pack_plan")
+    return [raw[a:b] for a, b in zip(offsets, offsets[1:])], scale, zero_point
+
+
+def as_bytes(layer: Tensor) -> Tensor:
+    """Return `layer` if it is a contiguous 1-D uint8 tensor, else raise TypeError or ValueError."""
+    if layer.dtype != torch.uint8 or layer.dim() != 1 or not layer.is_contiguous():
+        raise (TypeError if layer.dtype != torch.uint8 else ValueError)(
+            f"the layer is {layer.dtype} of shape {tuple(layer.shape)}, expected contiguous 1-D uint8 bytes from pack_layer")
+    return layer
+
+
+def _checked_header(raw: Tensor) -> tuple[int, int, int, int, int]:
+    if raw.numel() < _HEADER.size:
+        raise ValueError(f"the layer has {raw.numel()} bytes, expected at least {_HEADER.size}; make it with pack_layer")
+    magic, n, k, taps, *codes = _HEADER.unpack(raw[: _HEADER.size].numpy().tobytes())
+    size = _HEADER.size + (n + -n % 16) * (24 + k + -k % 4)
+    if magic != _LAYER or n < 1 or k < 1 or taps != 1 or size != raw.numel():
+        raise ValueError("these bytes are not a linear layer (header or length is wrong); make them with pack_layer")
+    if not all(-128 <= code <= 127 for code in codes) or codes[1] > codes[2]:
+        raise ValueError(f"the layer's zero point, lowest and highest code are {codes}, expected codes in -128..127")
+    return n, k, *codes
+
+
+def _check_weight(weight: Tensor) -> None:
+    if not isinstance(weight, Tensor) or weight.dtype != torch.int8:
+        raise TypeError(f"weight is {getattr(weight, 'dtype', type(weight).__name__)}, expected int8 codes")
+    if weight.dim() != 2 or weight.numel() == 0 or weight.shape[1] > MAX_INPUTS:
+        raise ValueError(f"weight has shape {tuple(weight.shape)}, expected (outputs, inputs), not empty, at most {MAX_INPUTS} inputs")
+    if (weight == -128).any():
+        raise ValueError("weight holds the code -128, expected -127..127 (Scheme(narrow_range=True)): some processors saturate")
+
+
+def _check_codes(**codes: int) -> None:
+    for name, code in codes.items():
+        if isinstance(code, bool) or not isinstance(code, int) or not -128 <= code <= 127:
+            raise ValueError(f"{name} is {code!r}, expected a whole number in -128..127")
+
+
+def _check_scale(scale: float) -> None:
+    if not 0 < scale < float("inf"):
+        raise ValueError(f"scale is {scale}, expected a positive finite number")
+
+
+def _checked_shift(shift: Tensor) -> Tensor:
+    if (shift < 1).any() or (shift > 62).any():
+        raise ValueError(f"shift spans {shift.min().item()}..{shift.max().item()}, expected 1..62; see reference.quantize_multiplier")
+    return shift
+
+
+def _channels(value: Tensor | None, n: int, default: float, dtype: torch.dtype, name: str) -> Tensor:
+    """`value` as (n,): a scalar serves every channel, None means `default`."""
+    value = torch.as_tensor(default if value is None else value)
+    if value.is_floating_point() != dtype.is_floating_point:
+        raise TypeError(f"{name} has dtype {value.dtype}, expected {'real numbers' if dtype.is_floating_point else 'integers'}")
+    if value.is_floating_point() and not value.isfinite().all():
+        raise ValueError(f"{name} holds NaN or infinity, expected finite values")
+    if value.numel() not in (1, n):
+        raise ValueError(f"{name} has {value.numel()} values, expected 1 or one for each of the {n} outputs")
+    return value.detach().flatten().expand(n).to(dtype)
+
+
+def _bytes(header: bytes) -> Tensor:
+    return torch.frombuffer(bytearray(header), dtype=torch.uint8)

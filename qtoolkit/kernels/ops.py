@@ -1,0 +1,101 @@
+"""The torch operators of this package: torch.ops.qtoolkit.NAME, usable in eager mode, torch.compile and torch.export.
+
+    quantize_int8(x, scale, zero_point)              float -> int8         q = clamp(round(x / S) + Z, -128, 127)
+    int8_linear(x, layer, out_features)              int8  -> int8         requantized, clamped
+    int8_linear_float(x, layer, out_features)        int8  -> float32      y = a S + b
+    int8_dynamic_linear(x, layer, out_features)      float -> float        each row quantized with its own scale on the way in
+    int8_plan(x, plan, out_features)                 float -> float32      a whole chain of layers in one call
+
+x is (..., K), the result (..., out_features); int8_plan flattens all but the first axis. `layer` is the bytes from
+`layer.pack_layer`, `plan` those from `layer.pack_plan`; `out_features` repeats what they say, for shape inference without data.
+They are for inference: no gradient flows through them. Wrong types raise TypeError; sizes that do not fit, bytes that are not a
+layer, NaN and infinity raise ValueError. What each computes is written in reference.py, which they meet bit for bit.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from qtoolkit.kernels._lib import library as _library
+from qtoolkit.kernels.layer import as_bytes
+
+if _library is not None:
+    from qtoolkit.kernels import native as _kernels
+else:
+    from qtoolkit.kernels import portable as _kernels
+
+_torch_library = torch.library.Library("qtoolkit", "DEF")
+
+
+def _check_int8(x: Tensor, layer: Tensor, out_features: int) -> None:
+    if x.dtype is not torch.int8:
+        raise TypeError(f"x has dtype {x.dtype}, expected int8 codes; use torch.ops.qtoolkit.quantize_int8 first")
+    _check_sizes(x, layer, out_features)
+
+
+def _check_float(x: Tensor, layer: Tensor, out_features: int) -> None:
+    if not x.dtype.is_floating_point:
+        raise TypeError(f"x has dtype {x.dtype}, expected a floating-point dtype; convert it with x.float()")
+    _check_sizes(x, layer, out_features)
+
+
+def _check_sizes(x: Tensor, layer: Tensor, out_features: int) -> None:
+    if x.dim() == 0:
+        raise ValueError("x has no axis, expected shape (..., inputs)")
+    if out_features < 1:
+        raise ValueError(f"out_features is {out_features}, expected the number of outputs of the layer")
+    as_bytes(layer)
+
+
+def _check_quantize(x: Tensor, scale: float, zero_point: int) -> None:
+    if not x.dtype.is_floating_point:
+        raise TypeError(f"x has dtype {x.dtype}, expected a floating-point dtype; convert it with x.float()")
+    if not 1e-38 < scale < 1e38:
+        raise ValueError(f"scale is {scale}, expected a positive finite float32")
+    if not -128 <= zero_point <= 127:
+        raise ValueError(f"zero_point is {zero_point}, expected a code in -128..127")
+
+
+def _linear_shape(dtype: torch.dtype | None):
+    """The shape rule of a linear operator; dtype None keeps the dtype of x."""
+    return lambda x, layer, out_features: x.new_empty((*x.shape[:-1], out_features), dtype=dtype or x.dtype)
+
+
+def _plan_shape(x: Tensor, plan: Tensor, out_features: int) -> Tensor:
+    return x.new_empty((x.shape[0], out_features))
+
+
+def _codes_shape(x: Tensor, scale: float, zero_point: int) -> Tensor:
+    return torch.empty(x.shape, dtype=torch.int8, device=x.device)
+
+
+def _register(signature: str, check, shape) -> None:
+    """One operator: its schema, its kernel behind the check of its arguments, and its shape rule for tracing."""
+    name = signature.split("(")[0]
+    kernel = getattr(_kernels, name)
+
+    def checked(x, first, second):
+        check(x, first, second)
+        return kernel(x, first, second)
+
+    def traced(x, first, second):
+        check(x, first, second)
+        return shape(x, first, second)
+
+    _torch_library.define(signature)
+    _torch_library.impl(name, checked, "CPU")
+    torch.library.register_fake(f"qtoolkit::{name}", traced, lib=_torch_library)
+
+
+_register("quantize_int8(Tensor x, float scale, int zero_point) -> Tensor", _check_quantize, _codes_shape)
+_register("int8_linear(Tensor x, Tensor layer, SymInt out_features) -> Tensor", _check_int8, _linear_shape(torch.int8))
+_register("int8_linear_float(Tensor x, Tensor layer, SymInt out_features) -> Tensor", _check_int8, _linear_shape(torch.float32))
+_register("int8_dynamic_linear(Tensor x, Tensor layer, SymInt out_features) -> Tensor", _check_float, _linear_shape(None))
+_register("int8_plan(Tensor x, Tensor plan, SymInt out_features) -> Tensor", _check_float, _plan_shape)
+
+quantize_int8 = torch.ops.qtoolkit.quantize_int8.default
+int8_linear = torch.ops.qtoolkit.int8_linear.default
+int8_linear_float = torch.ops.qtoolkit.int8_linear_float.default
+int8_dynamic_linear = torch.ops.qtoolkit.int8_dynamic_linear.default
+int8_plan = torch.ops.qtoolkit.int8_plan.default

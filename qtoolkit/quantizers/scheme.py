@@ -124,8 +124,26 @@ class PerGroup:
         return _unflatten(rows, shape, _axis(shape, self.axis, "PerGroup"), -1)
 
 
-Granularity = PerTensor | PerChannel | ChannelGroups | PerGroup
-_GRANULARITIES = {kind.__name__: kind for kind in (PerTensor, PerChannel, ChannelGroups, PerGroup)}
+@dataclass(frozen=True)
+class PerToken:
+    """One scale for each vector along the last axis: a token of a sequence, an example of a batch (survey III-D, dynamic).
+
+    >>> PerToken().blocks(torch.zeros(2, 5, 8)).shape
+    torch.Size([10, 8])
+    """
+
+    def blocks(self, x: Tensor) -> Tensor:
+        """(..., features) -> (tokens, features)."""
+        _axis(_checks.tensor(x).shape, -1, "PerToken")
+        return x.reshape(-1, x.shape[-1])
+
+    def unblock(self, rows: Tensor, shape: tuple[int, ...]) -> Tensor:
+        """(tokens, features) -> `shape`."""
+        return rows.reshape(shape)
+
+
+Granularity = PerTensor | PerChannel | ChannelGroups | PerGroup | PerToken
+_GRANULARITIES = {kind.__name__: kind for kind in (PerTensor, PerChannel, ChannelGroups, PerGroup, PerToken)}
 
 
 def granularity_to_dict(granularity: Granularity) -> dict:

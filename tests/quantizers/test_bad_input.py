@@ -4,8 +4,10 @@ import pytest
 import torch
 
 import qtoolkit.quantizers as room
-from qtoolkit.quantizers import (Affine, ChannelGroups, PerChannel, PerGroup, PerTensor, QTensor, Scheme, absorb_zero_point,
-                                 choose_qparams, dequantize, fake_quantize, min_max, pack, packed_size, quantize, unpack)
+from qtoolkit.quantizers import (KL, MSE, AciqGauss, AciqLaplace, Affine, ChannelGroups, DynamicRange, Histogram, HistogramObserver,
+                                 MinMaxObserver, MovingAverageObserver, PerChannel, Percentile, PerGroup, PerTensor, PerToken, QTensor,
+                                 Scheme, StaticRange, absorb_zero_point, choose_qparams, dequantize, fake_quantize, kl_bins,
+                                 kl_divergence, min_max, pack, packed_size, quantize, unpack)
 
 X, NAN, INF, INT = torch.ones(2, 4), torch.tensor([[1.0, float("nan")]]), torch.tensor([[float("inf")]]), torch.ones(2, 4, dtype=torch.int32)
 EMPTY, BOOL, COMPLEX = torch.empty(0, 4), torch.ones(2, dtype=torch.bool), torch.ones(2, 2, dtype=torch.complex64)
@@ -19,6 +21,20 @@ REAL = {
     "Affine.encode": AFFINE.encode,
     "Affine.fake": AFFINE.fake,
     "min_max": min_max,
+    "Percentile": Percentile(90),
+    "AciqLaplace": AciqLaplace(4),
+    "AciqGauss": AciqGauss(4),
+    "MSE": MSE(Scheme(4)),
+    "KL": KL(4),
+    "kl_bins": lambda x: kl_bins(x, 2),
+    "kl_divergence": lambda x: kl_divergence(x, 2, 1),
+    "Histogram.add": lambda x: Histogram().add(x),
+    "MinMaxObserver.update": lambda x: MinMaxObserver().update(x),
+    "MovingAverageObserver.update": lambda x: MovingAverageObserver().update(x),
+    "HistogramObserver.update": lambda x: HistogramObserver().update(x),
+    "StaticRange": lambda x: StaticRange.calibrate([X], Scheme(4))(x),
+    "StaticRange.calibrate": lambda x: StaticRange.calibrate([x], Scheme(4)),
+    "DynamicRange": lambda x: DynamicRange(Scheme(4))(x),
 }
 BAD_REAL = {"NaN": (NAN, ValueError, "NaN or infinity"), "infinity": (INF, ValueError, "NaN or infinity"), "empty": (EMPTY, ValueError, "is empty"),
             "integers": (INT, TypeError, "int32"), "booleans": (BOOL, TypeError, "bool"), "complex": (COMPLEX, TypeError, "complex64"),
@@ -32,7 +48,7 @@ CODES = {
 }
 BAD_CODES = {"reals": (X, "float32"), "booleans": (BOOL, "bool"), "complex": (COMPLEX, "complex64"), "a list": ([1], "list")}
 
-BITS = {"Scheme": lambda b: Scheme(b), "pack": lambda b: pack(INT, b), "unpack": lambda b: unpack(torch.zeros(1, dtype=torch.uint8), b, 1)}
+BITS = {"AciqLaplace": AciqLaplace, "AciqGauss": AciqGauss, "KL": KL, "Scheme": lambda b: Scheme(b), "pack": lambda b: pack(INT, b), "unpack": lambda b: unpack(torch.zeros(1, dtype=torch.uint8), b, 1)}
 BAD_BITS = {"0": (0, ValueError), "17": (17, ValueError), "-1": (-1, ValueError), "4.0": (4.0, TypeError), "'8'": ("8", TypeError), "True": (True, TypeError)}
 
 OTHER = {
@@ -86,6 +102,24 @@ OTHER = {
     "PerGroup does not divide": (lambda: PerGroup(3).blocks(X), ValueError, "divisor of 4"),
     "PerGroup none": (lambda: PerGroup(0), ValueError, "size"),
     "PerTensor not a tensor": (lambda: PerTensor().blocks([1.0]), TypeError, "Tensor"),
+    "Percentile none": (lambda: Percentile(0), ValueError, "percent"),
+    "Percentile 101": (lambda: Percentile(101), ValueError, "percent"),
+    "Percentile weights shape": (lambda: Percentile()(X, torch.ones(2, 3)), ValueError, "weights"),
+    "MSE weights negative": (lambda: MSE()(X, -torch.ones(2, 4)), ValueError, "weights"),
+    "MSE weights zero": (lambda: MSE()(X, torch.zeros(2, 4)), ValueError, "weights"),
+    "MSE scheme": (lambda: MSE(4), TypeError, "Scheme"),
+    "MSE steps": (lambda: MSE(Scheme(4), steps=0), ValueError, "steps"),
+    "MSE vector": (lambda: MSE()(torch.ones(3)), ValueError, "n_blocks"),
+    "KL bins": (lambda: KL(8, bins=100), ValueError, "bins"),
+    "kl_bins levels": (lambda: kl_bins(X, 5), ValueError, "levels"),
+    "kl_divergence kept": (lambda: kl_divergence(X, 5, 2), ValueError, "kept"),
+    "Histogram odd": (lambda: Histogram(3), ValueError, "even"),
+    "MovingAverageObserver momentum": (lambda: MovingAverageObserver(momentum=0.0), ValueError, "momentum"),
+    "HistogramObserver min/max": (lambda: HistogramObserver(min_max), TypeError, "MinMaxObserver"),
+    "StaticRange scheme": (lambda: StaticRange(Scheme(4)), TypeError, "Affine"),
+    "StaticRange no batch": (lambda: StaticRange.calibrate([], Scheme(4)), ValueError, "no batch"),
+    "DynamicRange scheme": (lambda: DynamicRange(4), TypeError, "Scheme"),
+    "PerToken scalar": (lambda: PerToken().blocks(torch.tensor(1.0)), ValueError, "no axis"),
     "QTensor shape": (lambda: QTensor.from_state({}, {}), ValueError, "qtensor"),
 }
 

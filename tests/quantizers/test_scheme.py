@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given, strategies as st
 
-from qtoolkit.quantizers import Affine, ChannelGroups, PerChannel, PerGroup, PerTensor, Scheme
+from qtoolkit.quantizers import Affine, ChannelGroups, PerChannel, PerGroup, PerTensor, PerToken, Scheme
 from qtoolkit.quantizers.scheme import granularity_from_dict, granularity_to_dict, scheme_from_dict, scheme_to_dict
 
 LADDER = [PerTensor(), ChannelGroups(4), PerChannel(), PerGroup(8)]
@@ -25,6 +25,8 @@ def brute_force_blocks(granularity, x):
     """The blocks by their definition: which index along the axis, which group of it."""
     if isinstance(granularity, PerTensor):
         return [x.flatten().tolist()]
+    if isinstance(granularity, PerToken):
+        return [x[index].tolist() for index in itertools.product(*map(range, x.shape[:-1]))]
     axis = granularity.axis % x.dim()
     if isinstance(granularity, PerChannel):
         return [x.select(axis, i).flatten().tolist() for i in range(x.shape[axis])]
@@ -37,7 +39,7 @@ def brute_force_blocks(granularity, x):
 
 @pytest.mark.parametrize("shape", [(12,), (4, 6), (4, 6, 2), (2, 6, 4, 4)])
 @pytest.mark.parametrize("granularity", [PerTensor(), PerChannel(0), PerChannel(-1), PerChannel(1), ChannelGroups(2, 0),
-                                         ChannelGroups(2, -1), PerGroup(2), PerGroup(2, 0), PerGroup(2, 1)], ids=str)
+                                         ChannelGroups(2, -1), PerGroup(2), PerGroup(2, 0), PerGroup(2, 1), PerToken()], ids=str)
 def test_blocks_are_the_definition_and_unblock_undoes_them(granularity, shape):
     if getattr(granularity, "axis", 0) >= len(shape):
         with pytest.raises(ValueError, match="has no axis"):
@@ -58,7 +60,7 @@ def test_unblock_undoes_blocks_for_every_shape(shape, data):
     length = shape[axis]
     divisor = data.draw(st.sampled_from([d for d in range(1, length + 1) if length % d == 0]))
     x = torch.arange(float(torch.Size(shape).numel())).reshape(shape)
-    for granularity in (PerTensor(), PerChannel(axis), ChannelGroups(divisor, axis), PerGroup(divisor, axis)):
+    for granularity in (PerTensor(), PerChannel(axis), ChannelGroups(divisor, axis), PerGroup(divisor, axis), PerToken()):
         assert torch.equal(granularity.unblock(granularity.blocks(x), x.shape), x)
 
 
@@ -75,7 +77,7 @@ def test_code_ranges(bits):
     assert Scheme(8).code_dtype == torch.int8 and Scheme(8, signed=False).code_dtype == torch.uint8
 
 
-@pytest.mark.parametrize("granularity", LADDER + [PerGroup(4, 1), ChannelGroups(2, axis=1)], ids=str)
+@pytest.mark.parametrize("granularity", LADDER + [PerToken(), PerGroup(4, 1), ChannelGroups(2, axis=1)], ids=str)
 def test_a_scheme_survives_its_plain_description(granularity):
     scheme = Scheme(5, symmetric=False, signed=False, granularity=granularity)
     assert granularity_from_dict(granularity_to_dict(granularity)) == granularity

@@ -2,69 +2,105 @@
 //
 // Outer loop over panels of up to 4 blocks (64 outputs): a panel's weights (64 K bytes) are read from the second-level cache
 // by all rows before the next panel is touched. Inner loop over groups of rows of equal height: 10 rows go as 5 + 5 through
-// an 8-row machine, not as 8 + 2, since a flat tile wastes loads. `finish` turns a row of 16 sums into codes or reals.
+// an 8-row tile, not as 8 + 2, since a flat tile wastes loads. `finish` turns the sums of a block of 16
+// outputs into codes or reals.
 #pragma once
 
-constexpr int kMostSumsOut = 24 * 16;
+constexpr int kMostSumsOut = 24 * 16, kRowsOfBand = 96;
 
-// sums (R, B, 16) without the offset that unsigned inputs brought in, plus the integer bias
-static inline void true_sums(const qk::Layer& layer, int block, int32_t* sums) {
-    const int32_t* bias = layer.bias + block * 16;
-    const int32_t* column_sum = layer.column_sum + block * 16;
-    for (int j = 0; j < 16; ++j)
-        sums[j] = int32_t(uint32_t(sums[j]) + uint32_t(bias[j]) - uint32_t(Simd::kOffset) * uint32_t(column_sum[j]));
+// Copy rows into working memory as the tile wants them: padded to a multiple of 4, and with the sign bit flipped (that is,
+// 128 added) where the instruction takes unsigned inputs. Once a row here instead of once a row and panel in the tile.
+static const int8_t* prepare(const int8_t* x, int64_t rows, int k, int k4) {
+    if (!Simd::kOffset && k == k4) return x;
+    auto* copy = static_cast<int8_t*>(qk::scratch(qk::kPrepared, rows * k4));
+    if (copy)
+        for (int64_t row = 0; row < rows; ++row) {
+            for (int i = 0; i < k; ++i) copy[row * k4 + i] = int8_t(x[row * k + i] ^ Simd::kOffset);
+            for (int i = k; i < k4; ++i) copy[row * k4 + i] = 0;  // meets zero weights
+        }
+    return copy;
 }
 
 template <class Finish>
-static void gemm(const qk::Layer& layer, const int8_t* x, qk::Range range, Finish finish) {
+static void gemm_band(const qk::Layer& layer, const int8_t* x, int k4, int64_t row0, int rows, int block0, int block1,
+                      Finish finish) {
     alignas(64) int32_t sums[kMostSumsOut];
-    const int8_t* rows[Simd::kMostRows];
-    const int64_t all = range.row1 - range.row0;
-    const int64_t groups = (all + Simd::kMostRows - 1) / Simd::kMostRows;
-    const int tallest = int((all + groups - 1) / groups), wide = blocks_beside(tallest);
-    for (int block = range.block0; block < range.block1; block += wide) {
-        const int blocks = range.block1 - block < wide ? range.block1 - block : wide;
-        for (int64_t row = range.row0, group = 0; group < groups; ++group) {
-            const int height = int((range.row1 - row + groups - group - 1) / (groups - group));
-            for (int r = 0; r < height; ++r) rows[r] = x + (row + r) * layer.inputs;
+    const int8_t* at[Simd::kMostRows];
+    const int groups = (rows + Simd::kMostRows - 1) / Simd::kMostRows;
+    const int widest = blocks_beside((rows + groups - 1) / groups);
+    const int panels = (block1 - block0 + widest - 1) / widest;
+    for (int block = block0, panel = 0, blocks; panel < panels; ++panel, block += blocks) {
+        blocks = (block1 - block + panels - panel - 1) / (panels - panel);
+        for (int row = 0, group = 0; group < groups; ++group) {
+            const int height = (rows - row + groups - group - 1) / (groups - group);
+            for (int r = 0; r < height; ++r) at[r] = x + int64_t(row + r) * k4;
             const Tile compute = find_tile<Simd::kMostRows, blocks_beside(Simd::kMostRows)>(height, blocks);
-            compute(rows, 1, layer.inputs, layer.weight + block * layer.block_bytes, layer.block_bytes, sums);
-            for (int r = 0; r < height; ++r)
-                for (int b = 0; b < blocks; ++b) {
-                    true_sums(layer, block + b, sums + (r * blocks + b) * 16);
-                    finish(row + r, block + b, sums + (r * blocks + b) * 16);
-                }
+            compute(at, 1, k4, layer.weight + block * layer.block_bytes, layer.block_bytes, sums);
+            for (int b = 0; b < blocks; ++b) finish(block + b, row0 + row, height, sums + b * 16, blocks * 16);
             row += height;
         }
     }
 }
 
-static inline int outputs_of(const qk::Layer& layer, int block) {  // the last block may be partly filled
-    const int left = layer.outputs - block * 16;
-    return left < 16 ? left : 16;
+template <class Finish>
+static bool gemm(const qk::Layer& layer, const int8_t* x, qk::Range range, Finish finish) {
+    const int k = layer.inputs, k4 = (k + 3) / 4 * 4;
+    for (int64_t row = range.row0; row < range.row1; row += kRowsOfBand) {
+        const int64_t rows = range.row1 - row < kRowsOfBand ? range.row1 - row : kRowsOfBand;
+        const int8_t* band = prepare(x + row * k, rows, k, k4);
+        if (!band) return false;
+        gemm_band(layer, band, k4, row, int(rows), range.block0, range.block1, finish);
+    }
+    return true;
 }
 
-static void linear_int8(const qk::Layer& layer, const int8_t* x, qk::Range range, int8_t* out) {
-    gemm(layer, x, range, [&](int64_t row, int block, const int32_t* sums) {
-        int8_t codes[16];
-        Simd::requantize16(sums, layer.multiplier + block * 16, layer.shift + block * 16, layer, codes);
-        int8_t* to = out + row * layer.outputs + block * 16;
-        const int count = outputs_of(layer, block);
-        if (count == 16) __builtin_memcpy(to, codes, 16);
-        else for (int j = 0; j < count; ++j) to[j] = codes[j];
+// What a block of 16 outputs starts from: its integer bias, less what the offset of unsigned inputs brings in.
+struct Start {
+    int32_t value[16];
+    Start(const qk::Layer& layer, int block) {
+        const int32_t *bias = layer.bias + block * 16, *column_sum = layer.column_sum + block * 16;
+        for (int j = 0; j < 16; ++j)
+            value[j] = int32_t(uint32_t(bias[j]) - uint32_t(Simd::kOffset) * uint32_t(column_sum[j]));
+    }
+    void add_to(const int32_t* sums, int32_t* to) const {
+        for (int j = 0; j < 16; ++j) to[j] = int32_t(uint32_t(sums[j]) + uint32_t(value[j]));
+    }
+};
+
+// The last block may be partly filled: compute 16 results, keep those that exist.
+template <class T, class Compute>
+static inline void write_block(const qk::Layer& layer, int block, int64_t row, T* out, Compute compute) {
+    T* to = out + row * layer.outputs + block * 16;
+    const int count = layer.outputs - block * 16;
+    if (count >= 16) return compute(to);
+    T all[16];
+    compute(all);
+    for (int j = 0; j < count; ++j) to[j] = all[j];
+}
+
+static bool linear_int8(const qk::Layer& layer, const int8_t* x, qk::Range range, int8_t* out) {
+    return gemm(layer, x, range, [&](int block, int64_t row, int rows, const int32_t* sums, int stride) {
+        const Start start(layer, block);
+        const Simd::Requantize requantize(layer.multiplier + block * 16, layer.shift + block * 16, layer);
+        alignas(64) int32_t exact[16];
+        for (int r = 0; r < rows; ++r) {
+            start.add_to(sums + r * stride, exact);
+            write_block(layer, block, row + r, out, [&](int8_t* to) { requantize(exact, to); });
+        }
     });
 }
 
-static void linear_float(const qk::Layer& layer, const int8_t* x, const float* row_scale, qk::Range range, float* out) {
-    gemm(layer, x, range, [&](int64_t row, int block, const int32_t* sums) {
-        float reals[16];
-        const float* scale = layer.scale + block * 16;
-        const float* bias = layer.real_bias + block * 16;
-        const float of_row = row_scale ? row_scale[row] : 1.0f;
-        for (int j = 0; j < 16; ++j) reals[j] = float(sums[j]) * (of_row * scale[j]) + bias[j];
-        float* to = out + row * layer.outputs + block * 16;
-        const int count = outputs_of(layer, block);
-        if (count == 16) __builtin_memcpy(to, reals, 64);
-        else for (int j = 0; j < count; ++j) to[j] = reals[j];
+static bool linear_float(const qk::Layer& layer, const int8_t* x, const float* row_scale, qk::Range range, float* out) {
+    return gemm(layer, x, range, [&](int block, int64_t row, int rows, const int32_t* sums, int stride) {
+        const Start start(layer, block);
+        const float *scale = layer.scale + block * 16, *bias = layer.real_bias + block * 16;
+        alignas(64) int32_t exact[16];
+        for (int r = 0; r < rows; ++r) {
+            const float of_row = row_scale ? row_scale[row + r] : 1.0f;
+            start.add_to(sums + r * stride, exact);
+            write_block(layer, block, row + r, out, [&](float* to) {
+                for (int j = 0; j < 16; ++j) to[j] = float(exact[j]) * (of_row * scale[j]) + bias[j];
+            });
+        }
     });
 }

@@ -3,8 +3,9 @@
 // For every 4 inputs it loads B x 64 bytes of packed weights and spreads 4 bytes of each of the R rows, then makes R x B dot
 // products: R x B useful instructions for R + B loads, which is why the tile is as square as the registers allow. Rows are
 // reached through pointers, one set for each tap: a matrix product has 1 tap; a 3x3 convolution has 9, whose pointers lead
-// to 9 neighboring pixels, so that it needs no copy of its input (indirect convolution, Dukhan 2019). The sums go to a small
-// buffer; what happens to them next (requantize.h) costs a few instructions per K multiply-adds.
+// to 9 neighboring pixels, so that a pixel is not copied 9 times (indirect convolution, Dukhan 2019). The inputs come from
+// `prepare` in gemm.h: k is a multiple of 4, and they are unsigned where the instruction wants that. The sums go to a small
+// buffer; what happens to them next costs a few instructions per K multiply-adds.
 #pragma once
 
 typedef void (*Tile)(const int8_t* const* rows, int taps, int k, const int8_t* w, int64_t block_bytes, int32_t* sums);
@@ -22,19 +23,6 @@ static inline void step(Simd::Sums (&sums)[R][B], const int8_t* const* x, int64_
     }
 }
 
-// The last 1 to 3 inputs: copied, so that no byte beyond the row is read. Their missing partners meet zero weights.
-template <int R, int B>
-static inline void last_step(Simd::Sums (&sums)[R][B], const int8_t* const* x, int64_t at, int left, const int8_t* w,
-                             int64_t block_bytes) {
-    int8_t copy[R][4] = {};
-    const int8_t* rows[R];
-    for (int r = 0; r < R; ++r) {
-        for (int i = 0; i < left; ++i) copy[r][i] = x[r][at + i];
-        rows[r] = copy[r];
-    }
-    step<R, B>(sums, rows, 0, w, block_bytes);
-}
-
 template <int R, int B>
 static void tile(const int8_t* const* rows, int taps, int k, const int8_t* w, int64_t block_bytes, int32_t* out) {
     Simd::Sums sums[R][B];
@@ -45,9 +33,7 @@ static void tile(const int8_t* const* rows, int taps, int k, const int8_t* w, in
     for (int tap = 0; tap < taps; ++tap, rows += R) {
         const int8_t* x[R];
         for (int r = 0; r < R; ++r) x[r] = rows[r];
-        int at = 0;
-        for (; at + 4 <= k; at += 4, w += 64) step<R, B>(sums, x, at, w, block_bytes);
-        if (at < k) last_step<R, B>(sums, x, at, k - at, w, block_bytes), w += 64;
+        for (int at = 0; at < k; at += 4, w += 64) step<R, B>(sums, x, at, w, block_bytes);
     }
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r)

@@ -3,6 +3,7 @@
 // compiled with different flags would be merged by the linker, and the AVX-512 copy might win on a machine without it.
 #pragma once
 #include "qk.h"
+#include "scratch.h"
 
 namespace qk {
 
@@ -23,8 +24,8 @@ struct Range {  // the part of the output that one task computes
 
 struct Kernels {
     const char* name;
-    void (*linear_int8)(const Layer&, const int8_t* x, Range, int8_t* out);
-    void (*linear_float)(const Layer&, const int8_t* x, const float* row_scale, Range, float* out);
+    bool (*linear_int8)(const Layer&, const int8_t* x, Range, int8_t* out);
+    bool (*linear_float)(const Layer&, const int8_t* x, const float* row_scale, Range, float* out);  // false: no memory
     bool (*quantize)(const float* x, int64_t count, float scale, int32_t zero, int8_t* out);  // false: not finite
     bool (*quantize_row)(const float* x, int64_t count, float* scale, int8_t* out);           // false: not finite
 };

@@ -7,7 +7,6 @@
 
 #include "kernels.h"
 #include "pool.h"
-#include "scratch.h"
 
 namespace qk {
 namespace {
@@ -17,18 +16,21 @@ constexpr int64_t kRowsOfTask = 48, kBlocksOfTask = 4, kWorthAThread = 1 << 20; 
 
 int64_t at_least_one(int64_t x) { return x < 1 ? 1 : x; }
 
-template <class F>
-void over_ranges(const Layer& layer, int64_t rows, int threads, F&& compute) {
+template <class F>  // compute(range) returns false if there is no memory
+int over_ranges(const Layer& layer, int64_t rows, int threads, F&& compute) {
     const int64_t work = rows * layer.outputs * at_least_one(layer.inputs);
     const int64_t most = at_least_one(work / kWorthAThread);
     if (threads > most) threads = int(most);
-    if (threads <= 1) return compute(Range{0, rows, 0, layer.blocks});
+    if (threads <= 1) return compute(Range{0, rows, 0, layer.blocks}) ? QK_OK : QK_NO_MEMORY;
     const int64_t panels = (layer.blocks + kBlocksOfTask - 1) / kBlocksOfTask, bands = (rows + kRowsOfTask - 1) / kRowsOfTask;
+    std::atomic<bool> done{true};
     parallel_for(panels * bands, threads, [&](int64_t task) {
         const int64_t row = task % bands * kRowsOfTask, block = task / bands * kBlocksOfTask;
-        compute(Range{row, row + kRowsOfTask < rows ? row + kRowsOfTask : rows, int32_t(block),
-                      int32_t(block + kBlocksOfTask < layer.blocks ? block + kBlocksOfTask : layer.blocks)});
+        const int64_t row1 = row + kRowsOfTask, block1 = block + kBlocksOfTask;
+        const Range range{row, row1 < rows ? row1 : rows, int32_t(block), int32_t(block1 < layer.blocks ? block1 : layer.blocks)};
+        if (!compute(range)) done = false;
     });
+    return done ? QK_OK : QK_NO_MEMORY;
 }
 
 }  // namespace
@@ -55,13 +57,12 @@ bool open_layer(const void* bytes, int64_t size, Layer& out) {
 }
 
 int run_linear_int8(const Layer& layer, const int8_t* x, int64_t rows, int8_t* out, int threads) {
-    over_ranges(layer, rows, threads, [&](Range range) { kernels().linear_int8(layer, x, range, out); });
-    return QK_OK;
+    return over_ranges(layer, rows, threads, [&](Range range) { return kernels().linear_int8(layer, x, range, out); });
 }
 
 int run_linear_float(const Layer& layer, const int8_t* x, const float* row_scale, int64_t rows, float* out, int threads) {
-    over_ranges(layer, rows, threads, [&](Range range) { kernels().linear_float(layer, x, row_scale, range, out); });
-    return QK_OK;
+    const auto compute = [&](Range range) { return kernels().linear_float(layer, x, row_scale, range, out); };
+    return over_ranges(layer, rows, threads, compute);
 }
 
 static int check(const void* bytes, int64_t size, int64_t rows, int64_t k, int64_t n, Layer& layer) {
@@ -103,8 +104,8 @@ int qk_linear_dynamic(const void* bytes, int64_t size, const float* x, int64_t r
     Layer layer;
     const int wrong = check(bytes, size, rows, k, n, layer);
     if (wrong || !rows) return wrong;
-    auto* scales = static_cast<float*>(scratch(0, rows * 4));
-    auto* codes = static_cast<int8_t*>(scratch(1, rows * k));
+    auto* scales = static_cast<float*>(scratch(kRowScales, rows * 4));
+    auto* codes = static_cast<int8_t*>(scratch(kRowCodes, rows * k));
     if (!scales || !codes) return QK_NO_MEMORY;
     std::atomic<bool> finite{true};
     const int64_t band = at_least_one((1 << 16) / k);

@@ -9,7 +9,6 @@
 
 #include "kernels.h"
 #include "pool.h"
-#include "scratch.h"
 
 namespace qk {
 namespace {
@@ -48,12 +47,12 @@ bool open_plan(const void* bytes, int64_t size, Plan& plan) {
 int run_rows(const Plan& plan, const float* x, int64_t rows, float* out, int threads) {
     const int64_t k = plan.layer[0].inputs;
     const int64_t widest = plan.widest > k ? plan.widest : k;
-    auto* from = static_cast<int8_t*>(scratch(2, rows * widest));
-    auto* to = static_cast<int8_t*>(scratch(3, rows * widest));
+    auto* from = static_cast<int8_t*>(scratch(kFrom, rows * widest));
+    auto* to = static_cast<int8_t*>(scratch(kTo, rows * widest));
     if (!from || !to) return QK_NO_MEMORY;
     if (!kernels().quantize(x, rows * k, plan.scale, plan.zero, from)) return QK_NOT_FINITE;
     for (int i = 0; i + 1 < plan.layers; ++i) {
-        run_linear_int8(plan.layer[i], from, rows, to, threads);
+        if (const int wrong = run_linear_int8(plan.layer[i], from, rows, to, threads)) return wrong;
         int8_t* swap = from;
         from = to, to = swap;
     }

@@ -6,8 +6,6 @@
 namespace qk {
 namespace {
 
-constexpr int kSlots = 4;
-
 struct Memory {
     void* at[kSlots] = {};
     int64_t bytes[kSlots] = {};
@@ -18,7 +16,7 @@ thread_local Memory memory;
 
 }  // namespace
 
-void* scratch(int slot, int64_t bytes) {
+void* scratch(Slot slot, int64_t bytes) {
     if (bytes <= memory.bytes[slot]) return memory.at[slot];
     std::free(memory.at[slot]);
     const int64_t rounded = (bytes + 63) / 64 * 64;

@@ -4,5 +4,6 @@
 #include <cstdint>
 
 namespace qk {
-void* scratch(int slot, int64_t bytes);
+enum Slot { kPrepared, kRowScales, kRowCodes, kFrom, kTo, kSlots };
+void* scratch(Slot slot, int64_t bytes);
 }

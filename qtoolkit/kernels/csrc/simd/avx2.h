@@ -33,8 +33,5 @@ struct Simd {
         sums.low = _mm256_add_epi32(sums.low, four_products(x, w.low));
         sums.high = _mm256_add_epi32(sums.high, four_products(x, w.high));
     }
-    static void requantize16(const int32_t* sums, const int32_t* multiplier, const int32_t* shift, const qk::Layer& layer,
-                             int8_t* out) {
-        requantize16_avx2(sums, multiplier, shift, layer, out);
-    }
+    using Requantize = Requantize256;
 };

@@ -19,27 +19,37 @@ struct Simd {
     static Inputs spread(const int8_t* x) {
         int32_t four;
         __builtin_memcpy(&four, x, 4);
-        return {_mm512_xor_si512(_mm512_set1_epi32(four), _mm512_set1_epi32(int32_t(0x80808080)))};
+        return {_mm512_set1_epi32(four)};
     }
 
-    // 8 sums in the low halves of 8 64-bit lanes: (sum * multiplier + half) >> shift, clamped
-    static __m512i scale8(__m512i sums, __m512i multiplier, __m512i shift, __m512i lowest, __m512i highest) {
-        const __m512i half = _mm512_sllv_epi64(_mm512_set1_epi64(1), _mm512_sub_epi64(shift, _mm512_set1_epi64(1)));
-        const __m512i q = _mm512_srav_epi64(_mm512_add_epi64(_mm512_mul_epi32(sums, multiplier), half), shift);
-        return _mm512_max_epi64(_mm512_min_epi64(q, highest), lowest);
-    }
+    class Requantize {  // even and odd outputs apart: products have 64 bits, so only 8 fit a register
+      public:
+        Requantize(const int32_t* multiplier, const int32_t* shift, const qk::Layer& layer)
+            : even_(_mm512_loadu_si512(multiplier), _mm512_and_si512(_mm512_loadu_si512(shift), _mm512_set1_epi64(63))),
+              odd_(_mm512_srli_epi64(_mm512_loadu_si512(multiplier), 32),
+                   _mm512_and_si512(_mm512_srli_epi64(_mm512_loadu_si512(shift), 32), _mm512_set1_epi64(63))),
+              lowest_(_mm512_set1_epi64(layer.lowest - layer.zero)), highest_(_mm512_set1_epi64(layer.highest - layer.zero)),
+              zero_(_mm512_set1_epi32(layer.zero)) {}
 
-    static void requantize16(const int32_t* sums, const int32_t* multiplier, const int32_t* shift, const qk::Layer& layer,
-                             int8_t* out) {
-        const __m512i s = _mm512_loadu_si512(sums), m = _mm512_loadu_si512(multiplier);
-        const __m512i by = _mm512_and_si512(_mm512_loadu_si512(shift), _mm512_set1_epi32(63));
-        const __m512i lowest = _mm512_set1_epi64(int64_t(layer.lowest) - layer.zero);
-        const __m512i highest = _mm512_set1_epi64(int64_t(layer.highest) - layer.zero);
-        const __m512i low_half = _mm512_set1_epi64(0xffffffff);
-        const __m512i even = scale8(s, m, _mm512_and_si512(by, low_half), lowest, highest);
-        const __m512i odd = scale8(_mm512_srli_epi64(s, 32), _mm512_srli_epi64(m, 32), _mm512_srli_epi64(by, 32), lowest, highest);
-        const __m512i q = _mm512_mask_blend_epi32(0xaaaa, even, _mm512_slli_epi64(odd, 32));
-        const __m512i codes = _mm512_add_epi32(q, _mm512_set1_epi32(layer.zero));
-        _mm_storeu_si128(reinterpret_cast<__m128i*>(out), _mm512_cvtepi32_epi8(codes));
-    }
+        void operator()(const int32_t* sums, int8_t* out) const {
+            const __m512i s = _mm512_loadu_si512(sums);
+            const __m512i even = clamp(even_.scale(s)), odd = clamp(odd_.scale(_mm512_srli_epi64(s, 32)));
+            const __m512i q = _mm512_mask_blend_epi32(0xaaaa, even, _mm512_slli_epi64(odd, 32));
+            _mm_storeu_si128(reinterpret_cast<__m128i*>(out), _mm512_cvtepi32_epi8(_mm512_add_epi32(q, zero_)));
+        }
+
+      private:
+        struct Eight {
+            __m512i multiplier, shift, half;
+            Eight(__m512i m, __m512i s)
+                : multiplier(m), shift(s), half(_mm512_sllv_epi64(_mm512_set1_epi64(1), _mm512_sub_epi64(s, _mm512_set1_epi64(1)))) {}
+            __m512i scale(__m512i sums) const {  // (sum * multiplier + half) >> shift, for the low halves of the lanes
+                return _mm512_srav_epi64(_mm512_add_epi64(_mm512_mul_epi32(sums, multiplier), half), shift);
+            }
+        };
+        __m512i clamp(__m512i q) const { return _mm512_max_epi64(_mm512_min_epi64(q, highest_), lowest_); }
+
+        Eight even_, odd_;
+        __m512i lowest_, highest_, zero_;
+    };
 };

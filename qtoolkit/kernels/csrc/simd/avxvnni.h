@@ -21,14 +21,11 @@ struct Simd {
     static Inputs spread(const int8_t* x) {
         int32_t four;
         __builtin_memcpy(&four, x, 4);
-        return {_mm256_xor_si256(_mm256_set1_epi32(four), _mm256_set1_epi32(int32_t(0x80808080)))};
+        return {_mm256_set1_epi32(four)};
     }
     static void dot(Sums& sums, const Inputs& x, const Weights& w) {
         sums.low = _mm256_dpbusd_avx_epi32(sums.low, x.all, w.low);
         sums.high = _mm256_dpbusd_avx_epi32(sums.high, x.all, w.high);
     }
-    static void requantize16(const int32_t* sums, const int32_t* multiplier, const int32_t* shift, const qk::Layer& layer,
-                             int8_t* out) {
-        requantize16_avx2(sums, multiplier, shift, layer, out);
-    }
+    using Requantize = Requantize256;
 };

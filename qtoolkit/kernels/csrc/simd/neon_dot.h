@@ -23,25 +23,34 @@ struct Simd {
         for (int i = 0; i < 4; ++i) sums.quarter[i] = vdotq_s32(sums.quarter[i], w.quarter[i], x.all);
     }
 
-    static int64x2_t scale2(int32x2_t sums, int32x2_t multiplier, int32x2_t shift, int64x2_t lowest, int64x2_t highest) {
-        int64x2_t q = vrshlq_s64(vmull_s32(sums, multiplier), vnegq_s64(vmovl_s32(shift)));
-        q = vbslq_s64(vcgtq_s64(q, highest), highest, q);
-        return vbslq_s64(vcgtq_s64(lowest, q), lowest, q);
-    }
+    class Requantize {
+      public:
+        Requantize(const int32_t* multiplier, const int32_t* shift, const qk::Layer& layer)
+            : multiplier_(multiplier), shift_(shift), lowest_(vdupq_n_s64(layer.lowest - layer.zero)),
+              highest_(vdupq_n_s64(layer.highest - layer.zero)), zero_(vdupq_n_s32(layer.zero)) {}
 
-    static void requantize16(const int32_t* sums, const int32_t* multiplier, const int32_t* shift, const qk::Layer& layer,
-                             int8_t* out) {
-        const int64x2_t lowest = vdupq_n_s64(int64_t(layer.lowest) - layer.zero);
-        const int64x2_t highest = vdupq_n_s64(int64_t(layer.highest) - layer.zero);
-        int16x4_t quarter[4];
-        for (int i = 0; i < 4; ++i) {
-            const int32x4_t s = vld1q_s32(sums + 4 * i), m = vld1q_s32(multiplier + 4 * i);
-            const int32x4_t by = vandq_s32(vld1q_s32(shift + 4 * i), vdupq_n_s32(63));
-            const int64x2_t a = scale2(vget_low_s32(s), vget_low_s32(m), vget_low_s32(by), lowest, highest);
-            const int64x2_t b = scale2(vget_high_s32(s), vget_high_s32(m), vget_high_s32(by), lowest, highest);
-            quarter[i] = vmovn_s32(vaddq_s32(vcombine_s32(vmovn_s64(a), vmovn_s64(b)), vdupq_n_s32(layer.zero)));
+        void operator()(const int32_t* sums, int8_t* out) const {
+            int16x4_t quarter[4];
+            for (int i = 0; i < 4; ++i) {
+                const int32x4_t s = vld1q_s32(sums + 4 * i), m = vld1q_s32(multiplier_ + 4 * i);
+                const int32x4_t by = vandq_s32(vld1q_s32(shift_ + 4 * i), vdupq_n_s32(63));
+                const int64x2_t low = scale(vget_low_s32(s), vget_low_s32(m), vget_low_s32(by));
+                const int64x2_t high = scale(vget_high_s32(s), vget_high_s32(m), vget_high_s32(by));
+                quarter[i] = vmovn_s32(vaddq_s32(vcombine_s32(vmovn_s64(low), vmovn_s64(high)), zero_));
+            }
+            const int8x8_t first = vmovn_s16(vcombine_s16(quarter[0], quarter[1]));
+            vst1q_s8(out, vcombine_s8(first, vmovn_s16(vcombine_s16(quarter[2], quarter[3]))));
         }
-        const int8x8_t low = vmovn_s16(vcombine_s16(quarter[0], quarter[1]));
-        vst1q_s8(out, vcombine_s8(low, vmovn_s16(vcombine_s16(quarter[2], quarter[3]))));
-    }
+
+      private:
+        int64x2_t scale(int32x2_t sums, int32x2_t multiplier, int32x2_t shift) const {
+            int64x2_t q = vrshlq_s64(vmull_s32(sums, multiplier), vnegq_s64(vmovl_s32(shift)));
+            q = vbslq_s64(vcgtq_s64(q, highest_), highest_, q);
+            return vbslq_s64(vcgtq_s64(lowest_, q), lowest_, q);
+        }
+
+        const int32_t *multiplier_, *shift_;
+        int64x2_t lowest_, highest_;
+        int32x4_t zero_;
+    };
 };

@@ -5,9 +5,10 @@
 //   Inputs    4 neighboring inputs of one row, as every output will see them
 //   Sums      16 running sums, int32
 //   dot(sums, inputs, weights)     sums[j] += inputs[0] w[j][0] + ... + inputs[3] w[j][3]      exact, also for -128
-//   kOffset   what is added to each input on its way in (128 where the instruction wants unsigned inputs); the caller takes
+//   kOffset   what `prepare` has added to each input (128 where the instruction wants unsigned inputs); `true_sums` takes
 //             kOffset * (sum of the output's weights) away again
-//   requantize16   16 sums become 16 int8 codes, by the rounding rule of reference.py
+//   Requantize   turns 16 sums into 16 int8 codes by the rounding rule of reference.py; made once for a block of outputs, so
+//             that only the arithmetic is left for each row
 #pragma once
 #include <cstdint>
 
@@ -27,15 +28,24 @@ struct Simd {
             for (int i = 0; i < 4; ++i) sums.lane[j] += x.value[i] * w.byte[4 * j + i];
     }
 
-    static void requantize16(const int32_t* sums, const int32_t* multiplier, const int32_t* shift, const qk::Layer& layer,
-                             int8_t* out) {
-        const int64_t lowest = int64_t(layer.lowest) - layer.zero, highest = int64_t(layer.highest) - layer.zero;
-        for (int j = 0; j < 16; ++j) {
-            const int s = shift[j] & 63;
-            const int64_t half = s ? int64_t(1) << (s - 1) : 0;
-            int64_t q = int64_t(uint64_t(int64_t(sums[j]) * multiplier[j]) + uint64_t(half)) >> s;
-            q = q < lowest ? lowest : q > highest ? highest : q;
-            out[j] = int8_t(q + layer.zero);
+    class Requantize {
+      public:
+        Requantize(const int32_t* multiplier, const int32_t* shift, const qk::Layer& layer)
+            : multiplier_(multiplier), shift_(shift), zero_(layer.zero), lowest_(layer.lowest - layer.zero),
+              highest_(layer.highest - layer.zero) {}
+
+        void operator()(const int32_t* sums, int8_t* out) const {
+            for (int j = 0; j < 16; ++j) {
+                const int s = shift_[j] & 63;
+                const uint64_t half = s ? uint64_t(1) << (s - 1) : 0;
+                int64_t q = int64_t(uint64_t(int64_t(sums[j]) * multiplier_[j]) + half) >> s;
+                q = q < lowest_ ? lowest_ : q > highest_ ? highest_ : q;
+                out[j] = int8_t(q + zero_);
+            }
         }
-    }
+
+      private:
+        const int32_t *multiplier_, *shift_;
+        int64_t zero_, lowest_, highest_;
+    };
 };

@@ -72,7 +72,7 @@ def fetch(source: Source) -> Path:
         try:
             _take(way, source, missing)
             missing = []
-        except WayFailed as failure:
+        except (WayFailed, OSError) as failure:
             reasons.append(f"{way}: {failure}")
             if isinstance(way, Folder):
                 _notice(f"QT_DATA {reasons[-1]}")
@@ -110,13 +110,22 @@ def _take(way: Way, source: Source, names: list[str]) -> None:
 def _private_folder(home: Path) -> tempfile.TemporaryDirectory:
     try:
         home.mkdir(parents=True, exist_ok=True)
-        for left in home.glob(".part-*"):  # a process that was killed could not clean up
-            if time.time() - left.stat().st_mtime > STALE_SECONDS:
-                shutil.rmtree(left, ignore_errors=True)
+        _sweep(home)
         return tempfile.TemporaryDirectory(prefix=".part-", dir=home)
     except OSError as error:
         raise DataUnavailable(f"cannot write to the cache folder {home} ({error.strerror}): "
                               "set QT_CACHE to a folder that you can write to") from None
+
+
+def _sweep(home: Path) -> None:
+    """Remove what killed processes left; a living one may remove its own folder meanwhile."""
+    for left in home.glob(".part-*"):
+        try:
+            stale = time.time() - left.stat().st_mtime > STALE_SECONDS
+        except FileNotFoundError:
+            continue
+        if stale:
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _advice(source: Source, missing: list[str], reasons: list[str]) -> str:

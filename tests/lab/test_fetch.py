@@ -190,6 +190,13 @@ def test_a_wrong_folder_of_the_user_is_refused_aloud_and_the_next_way_taken(cach
     assert f"QT_DATA folder {named}" in capsys.readouterr().err
 
 
+def test_a_full_disk_is_a_reason_not_a_traceback(cache):
+    full = Broken(OSError(28, "No space left on device"))
+    with pytest.raises(DataUnavailable, match="the broken way: .*No space left"):
+        fetch(_source(full))
+    assert list(cache.iterdir()) == []
+
+
 def test_the_error_names_every_way_and_what_to_do(cache, tmp_path, monkeypatch):
     monkeypatch.setenv("QT_DATA", str(tmp_path / "nowhere"))
     with pytest.raises(DataUnavailable) as caught:

@@ -9,6 +9,7 @@
 
 import math
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -93,10 +94,18 @@ def _from_raw(data: bytes, dtype: torch.dtype) -> Tensor:
     return torch.frombuffer(bytearray(data), dtype=dtype) if data else torch.empty(0, dtype=dtype)
 
 
+def narrowed(tensor: Tensor, stored: torch.dtype) -> Tensor:
+    """`tensor` in the dtype it is stored in. Raises ValueError when finite values would become infinite."""
+    narrow = tensor.detach().to(stored)
+    if tensor.is_floating_point() and not torch.equal(narrow.isfinite(), tensor.isfinite()):
+        raise ValueError(f"values reach {float(tensor.abs().max()):g}, too large for {stored}; store them as {tensor.dtype}")
+    return narrow
+
+
 def encode_dense(tensor: Tensor, stored: torch.dtype | None = None) -> bytes:
     """A DENSE body; `stored` narrows what is kept (float16 for a float32 bias), the tensor decodes to its own dtype."""
     stored = stored or tensor.dtype
-    return _header(tensor.shape, tensor.dtype) + bytes([DTYPES.index(stored)]) + _raw(tensor.detach().to(stored))
+    return _header(tensor.shape, tensor.dtype) + bytes([DTYPES.index(stored)]) + _raw(narrowed(tensor, stored))
 
 
 def _decode_dense(reader: Reader, budget: Budget) -> Tensor:
@@ -167,7 +176,7 @@ def encode_shared(codes: Tensor, codebook: Tensor, index_bits: int, stored: torc
         raise ValueError(f"codebook has {codebook.numel()} entries, expected 1 to {MAX_CODEBOOK + 1}, the first of them 0")
     _checks.bit_width(index_bits, "index_bits", smallest=0, largest=MAX_INDEX_BITS)
     stored, flat = stored or codebook.dtype, _checks.code_tensor(codes).reshape(-1)
-    head = _header(codes.shape, codebook.dtype) + bytes([index_bits, DTYPES.index(stored)]) + varint(codebook.numel() - 1) + _raw(codebook[1:].to(stored))
+    head = _header(codes.shape, codebook.dtype) + bytes([index_bits, DTYPES.index(stored)]) + varint(codebook.numel() - 1) + _raw(narrowed(codebook[1:], stored))
     bits = code_width(codebook.numel())
     if index_bits == 0:
         return head + encode_symbols(flat, bits, huffman)
@@ -186,9 +195,13 @@ def code_width(codebook_size: int) -> int:
     return max(1, (codebook_size - 1).bit_length())
 
 
-def open_shared(body: bytes, budget: Budget, what: str = "the section") -> Shared:
-    """Parse and check a SHARED body without making the dense tensor."""
-    reader = Reader(body, what)
+def open_shared(section: Section, budget: Budget) -> Shared:
+    """Parse and check a SHARED section without making the dense tensor. Raises BadFile."""
+    return _guarded(_open_shared, section, budget)
+
+
+def _open_shared(reader: Reader, budget: Budget) -> Shared:
+    what = reader.what
     shape, dtype = _read_header(reader, budget)
     index_bits, stored, size = reader.u8(), _read_dtype(reader), reader.varint()
     if index_bits > MAX_INDEX_BITS or size > MAX_CODEBOOK or not dtype.is_floating_point or not stored.is_floating_point:
@@ -200,28 +213,33 @@ def open_shared(body: bytes, budget: Budget, what: str = "the section") -> Share
     gaps = decode_symbols(reader, count, index_bits) + 1 if index_bits else torch.empty(0, dtype=torch.int32)
     between = reader.left
     codes = decode_symbols(reader, count, bits)
-    reader.finish()
     if (count and int(codes.max()) > size) or int(gaps.sum()) > numel:
         raise BadFile(f"{what} points outside its codebook or its tensor; it is damaged")
     return Shared(shape, dtype, index_bits, codebook, gaps, codes, before - between, between - reader.left)
 
 
-_DECODERS = {DENSE: _decode_dense, UNIFORM: _decode_uniform}
+def _decode_shared(reader: Reader, budget: Budget) -> Tensor:
+    return _open_shared(reader, budget).dense()
+
+
+_DECODERS = {DENSE: _decode_dense, UNIFORM: _decode_uniform, SHARED: _decode_shared}
 
 
 def decode(section: Section, budget: Budget) -> Tensor:
     """The tensor of any section that holds one. Raises BadFile for everything else."""
-    what = f"section '{section.name}'"
+    if section.kind not in _DECODERS:
+        raise BadFile(f"section '{section.name}' has type {section.kind}, which this version does not know; a newer qtoolkit may read it")
+    return _guarded(_DECODERS[section.kind], section, budget)
+
+
+def _guarded(parse: Callable, section: Section, budget: Budget):
+    """Parse the whole body of a section; whatever a damaged body makes our own functions complain of becomes a BadFile."""
+    reader = Reader(section.body, f"section '{section.name}'")
     try:
-        if section.kind == SHARED:
-            return open_shared(section.body, budget, what).dense()
-        if section.kind not in _DECODERS:
-            raise BadFile(f"{what} has type {section.kind}, which this version does not know; a newer qtoolkit may read it")
-        reader = Reader(section.body, what)
-        tensor = _DECODERS[section.kind](reader, budget)
-        reader.finish()
-        return tensor
+        result = parse(reader, budget)
     except BadFile:
         raise
     except (ValueError, OverflowError) as error:
-        raise BadFile(f"{what}: {error}") from None
+        raise BadFile(f"{reader.what}: {error}") from None
+    reader.finish()
+    return result

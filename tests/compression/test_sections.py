@@ -117,12 +117,12 @@ def test_shared_tensors_come_back_bit_for_bit(seed, size, density, index_bits, h
     codebook = torch.cat([torch.zeros(1), torch.randn(size, generator=generator)])
     body = encode_shared(codes, codebook, index_bits, huffman=huffman)
     assert _same_bits(decode(Section(SHARED, "w", body), Budget(385 * 4)), codebook[codes])
-    opened = open_shared(body, Budget(385 * 4))
+    opened = open_shared(Section(SHARED, "w", body), Budget(385 * 4))
     kept = int((codes != 0).sum())
     assert int((opened.codes != 0).sum()) == kept and (opened.gaps.numel() >= kept or index_bits == 0)
     assert opened.gap_bytes + opened.code_bytes < len(body)
     with pytest.raises(BadFile, match="the header leaves"):
-        open_shared(body, Budget(385 * 4 - 1))
+        open_shared(Section(SHARED, "w", body), Budget(385 * 4 - 1))
 
 
 def test_shared_sections_of_every_strange_size():
@@ -139,7 +139,8 @@ def test_the_fixed_width_size_is_the_papers_arithmetic():
     generator = torch.Generator().manual_seed(0)
     codes = torch.randint(1, 32, (300, 784), generator=generator) * (torch.rand(300, 784, generator=generator) < 0.08)
     codebook = torch.cat([torch.zeros(1), torch.randn(31, generator=generator)])
-    opened = open_shared(body := encode_shared(codes, codebook, 5, huffman=False), Budget(10**6))
+    body = encode_shared(codes, codebook, 5, huffman=False)
+    opened = open_shared(Section(SHARED, "w", body), Budget(10**6))
     entries = opened.codes.numel()
     streams = 2 * (1 + (entries * 5 + 7) // 8)
     assert opened.gap_bytes + opened.code_bytes == streams

@@ -13,15 +13,16 @@ import torch
 ABI = 1
 NAMES = ("libqtoolkit_kernels.so", "libqtoolkit_kernels.dylib")
 _POINTER, _LONG, _INT = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int
-_SIGNATURES = {  # name -> argument types; every function returns int unless it is named in _TEXTS
+_SIGNATURES = {  # name -> argument types; every function returns int unless _RETURNS names it
     "qk_quantize": (_POINTER, _LONG, ctypes.c_float, _INT, _POINTER, _INT),
     **dict.fromkeys(("qk_linear_int8", "qk_linear_float", "qk_linear_dynamic", "qk_plan"),
                     (_POINTER, _LONG, _POINTER, _LONG, _LONG, _POINTER, _LONG, _INT)),
     "qk_use_isa": (ctypes.c_char_p,),
+    "qk_limit": (ctypes.c_char_p, _LONG),
     "qk_isa": (),
     "qk_isas": (),
 }
-_TEXTS = ("qk_isa", "qk_isas")
+_RETURNS = {"qk_isa": ctypes.c_char_p, "qk_isas": ctypes.c_char_p, "qk_limit": ctypes.c_double}
 _REBUILD = "install again with a C++17 compiler on PATH: pip install --force-reinstall --no-deps ."
 
 
@@ -41,7 +42,7 @@ def _open(path: Path) -> ctypes.CDLL:
         raise OSError(f"{path} was built from another version of qtoolkit; {_REBUILD}")
     for name, arguments in _SIGNATURES.items():
         getattr(library, name).argtypes = arguments
-        getattr(library, name).restype = ctypes.c_char_p if name in _TEXTS else ctypes.c_int
+        getattr(library, name).restype = _RETURNS.get(name, ctypes.c_int)
     return library
 
 

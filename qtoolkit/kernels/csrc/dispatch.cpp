@@ -28,7 +28,7 @@ Processor ask_processor() {
     unsigned a, b, c, d, most = __get_cpuid_max(0, nullptr);
     if (most < 7) return has;
     __cpuid(1, a, b, c, d);
-    if (!(c >> 27 & 1)) return has;  // the system does not use xsave
+    if (!(c >> 27 & 1) || !(c >> 12 & 1)) return has;  // the system does not use xsave; no fused multiply-add
     unsigned saved, high;
     __asm__("xgetbv" : "=a"(saved), "=d"(high) : "c"(0));
     __cpuid_count(7, 0, a, b, c, d);

@@ -28,6 +28,9 @@ struct Kernels {
     bool (*linear_float)(const Layer&, const int8_t* x, const float* row_scale, Range, float* out);  // false: no memory
     bool (*quantize)(const float* x, int64_t count, float scale, int32_t zero, int8_t* out);  // false: not finite
     bool (*quantize_row)(const float* x, int64_t count, float* scale, int8_t* out);           // false: not finite
+    double (*peak_int8)(int64_t rounds);   // these three serve qk_limit
+    double (*peak_float)(int64_t rounds);
+    uint64_t (*read_all)(const uint64_t* at, int64_t count);
 };
 
 extern const Kernels scalar_kernels, avx2_kernels, avxvnni_kernels, avx512_kernels, neon_kernels;

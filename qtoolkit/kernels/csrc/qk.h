@@ -54,6 +54,10 @@ QK_API const char* qk_isas(void);
 QK_API const char* qk_isa(void);
 QK_API int qk_use_isa(const char* name);  // 0, or 1 if the machine lacks it
 
+// The machine's own limits, measured in about a millisecond on the calling thread with the instruction set in use:
+// "int8" and "float" in multiply-adds a second, "read" in bytes a second from a working set of `bytes`. 0 if unknown.
+QK_API double qk_limit(const char* what, int64_t bytes);
+
 // q = clamp(round_half_even(x / scale) + zero, -128, 127)
 QK_API int qk_quantize(const float* x, int64_t count, float scale, int32_t zero, int8_t* out, int threads);
 

@@ -33,5 +33,16 @@ struct Simd {
         sums.low = _mm256_add_epi32(sums.low, four_products(x, w.low));
         sums.high = _mm256_add_epi32(sums.high, four_products(x, w.high));
     }
+    struct Reals { __m256 low, high; };
+    static constexpr int kReals = 16, kRegisters = 6;  // of two halves each
+    static Reals reals(float x) { return {_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
+    static void multiply_add(Reals& sum, const Reals& x, const Reals& w) {
+        sum.low = _mm256_fmadd_ps(x.low, w.low, sum.low), sum.high = _mm256_fmadd_ps(x.high, w.high, sum.high);
+    }
+    template <class T>
+    static void fence(T& x) { __asm__ volatile("" : "+x"(x.low), "+x"(x.high)); }
+
+    static void fence(Inputs& x) { __asm__ volatile("" : "+x"(x.sign), "+x"(x.size)); }
+
     using Requantize = Requantize256;
 };

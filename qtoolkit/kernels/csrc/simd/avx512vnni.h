@@ -22,6 +22,13 @@ struct Simd {
         return {_mm512_set1_epi32(four)};
     }
 
+    struct Reals { __m512 all; };
+    static constexpr int kReals = 16, kRegisters = 12;
+    static Reals reals(float x) { return {_mm512_set1_ps(x)}; }
+    static void multiply_add(Reals& sum, const Reals& x, const Reals& w) { sum.all = _mm512_fmadd_ps(x.all, w.all, sum.all); }
+    template <class T>
+    static void fence(T& x) { __asm__ volatile("" : "+v"(x.all)); }
+
     class Requantize {  // even and odd outputs apart: products have 64 bits, so only 8 fit a register
       public:
         Requantize(const int32_t* multiplier, const int32_t* shift, const qk::Layer& layer)

@@ -23,6 +23,19 @@ struct Simd {
         for (int i = 0; i < 4; ++i) sums.quarter[i] = vdotq_s32(sums.quarter[i], w.quarter[i], x.all);
     }
 
+    struct Reals { float32x4_t quarter[4]; };
+    static constexpr int kReals = 16, kRegisters = 4;  // of four quarters each
+    static Reals reals(float x) { return {{vdupq_n_f32(x), vdupq_n_f32(x), vdupq_n_f32(x), vdupq_n_f32(x)}}; }
+    static void multiply_add(Reals& sum, const Reals& x, const Reals& w) {
+        for (int i = 0; i < 4; ++i) sum.quarter[i] = vfmaq_f32(sum.quarter[i], x.quarter[i], w.quarter[i]);
+    }
+    template <class T>
+    static void fence(T& x) {
+        __asm__ volatile("" : "+w"(x.quarter[0]), "+w"(x.quarter[1]), "+w"(x.quarter[2]), "+w"(x.quarter[3]));
+    }
+
+    static void fence(Inputs& x) { __asm__ volatile("" : "+w"(x.all)); }
+
     class Requantize {
       public:
         Requantize(const int32_t* multiplier, const int32_t* shift, const qk::Layer& layer)

@@ -28,6 +28,16 @@ struct Simd {
             for (int i = 0; i < 4; ++i) sums.lane[j] += x.value[i] * w.byte[4 * j + i];
     }
 
+    // for limits.h: one multiply-add of as many floats as a register holds, and a fence that the optimizer cannot see through
+    struct Reals { float lane[4]; };
+    static constexpr int kReals = 4, kRegisters = 8;
+    static Reals reals(float x) { return {{x, x, x, x}}; }
+    static void multiply_add(Reals& sum, const Reals& x, const Reals& w) {
+        for (int i = 0; i < 4; ++i) sum.lane[i] += x.lane[i] * w.lane[i];
+    }
+    template <class T>
+    static void fence(T& x) { __asm__ volatile("" : "+m"(x)); }
+
     class Requantize {
       public:
         Requantize(const int32_t* multiplier, const int32_t* shift, const qk::Layer& layer)

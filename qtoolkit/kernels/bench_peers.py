@@ -1,0 +1,140 @@
+"""The peers of `qt bench`: the same work by torch and by ONNX Runtime. A peer that this installation lacks is left out."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+Peers = dict[str, Callable[[], object]]
+
+
+def _those_that_run(candidates: Peers) -> Peers:
+    """The candidates whose first call succeeds: some need instructions or shapes that are not here."""
+    able = {}
+    for name, run in candidates.items():
+        try:
+            run()
+        except (RuntimeError, NotImplementedError, AttributeError, ValueError):
+            continue
+        able[name] = run
+    return able
+
+
+def float_linear(x: Tensor, weight: Tensor) -> Peers:
+    """float32 and bfloat16 layers of torch, float32 of ONNX Runtime."""
+    xf, wf = x.float(), weight.float()
+    xb, wb = xf.bfloat16(), wf.bfloat16()
+    torch_peers = {"torch float32": lambda: nn.functional.linear(xf, wf), "torch bfloat16": lambda: nn.functional.linear(xb, wb)}
+    return _those_that_run(torch_peers) | onnx_node("ORT float32", "MatMul", {"x": xf, "w": wf.T.contiguous()}, ["x"])
+
+
+def linear(x: Tensor, weight: Tensor) -> Peers:
+    """Everything that multiplies int8 matrices, and the float layers."""
+    wt = weight.T.contiguous()
+    able = _those_that_run({"torch._int_mm": lambda: torch._int_mm(x, wt), "torch quantized.linear": _quantized_linear(x, weight)})
+    unsigned, middle = (x.to(torch.int16) + 128).to(torch.uint8), np.uint8(128)  # the types for which ONNX Runtime is fast
+    able |= onnx_node("ORT MatMulInteger", "MatMulInteger", {"x": unsigned, "w": wt, "zx": middle}, ["x"])
+    able |= onnx_node("ORT QLinearMatMul", "QLinearMatMul", {"x": unsigned, "sx": 0.1, "zx": middle, "w": wt, "sw": 0.01,
+                                                             "zw": np.int8(0), "sy": 1.0, "zy": middle}, ["x"])
+    return able | float_linear(x, weight)
+
+
+def _quantized_linear(x: Tensor, weight: Tensor) -> Callable[[], object]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        codes = torch._make_per_tensor_quantized_tensor((x.to(torch.int16) + 128).to(torch.uint8), 0.1, 128)
+        packed = torch.ops.quantized.linear_prepack(torch._make_per_tensor_quantized_tensor(weight, 0.01, 0), None)
+    return lambda: torch.ops.quantized.linear(codes, packed, 1.0, 128)
+
+
+def dynamic_linear(x: Tensor, weight: Tensor) -> Peers:
+    """torch's dynamic int8 layer, which also quantizes its float input on the way in."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        packed = torch.ops.quantized.linear_prepack(torch._make_per_tensor_quantized_tensor(weight, 0.01, 0), None)
+    return _those_that_run({"torch quantized.linear_dynamic": lambda: torch.ops.quantized.linear_dynamic(x, packed, reduce_range=False)})
+
+
+def network(model: nn.Sequential, x: Tensor) -> Peers:
+    """A whole network: torch float32, ONNX Runtime float32 and statically quantized."""
+    return {"torch float32": lambda: model(x)} | onnx_network(model, x)
+
+
+def onnx_node(name: str, kind: str, inputs: dict[str, object], streamed: list[str]) -> Peers:
+    """One ONNX operator as a session; inputs that are not `streamed` are constants."""
+    try:
+        from onnx import helper, numpy_helper
+    except ImportError:
+        return {}
+    arrays = {key: np.asarray(value, dtype=None if isinstance(value, (Tensor, np.generic)) else np.float32) for key, value in inputs.items()}
+    kinds = {key: helper.np_dtype_to_tensor_dtype(array.dtype) for key, array in arrays.items()}
+    result = helper.make_empty_tensor_value_info("y")
+    graph = helper.make_graph(
+        [helper.make_node(kind, list(inputs), ["y"])], kind, [helper.make_tensor_value_info(key, kinds[key], arrays[key].shape) for key in streamed],
+        [result], [numpy_helper.from_array(arrays[key], key) for key in arrays if key not in streamed])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+    return _session(name, model.SerializeToString(), {key: arrays[key] for key in streamed})
+
+
+def onnx_network(model: nn.Sequential, x: Tensor) -> Peers:
+    """Linear and ReLU layers as ONNX Gemm and Relu, in float32 and after onnxruntime.quantization.quantize_static."""
+    try:
+        import onnx
+        from onnxruntime.quantization import CalibrationDataReader, quantize_static
+    except ImportError:
+        return {}
+
+    class Reader(CalibrationDataReader):
+        def __init__(self):
+            self.batches = iter([{"x": torch.rand(64, *x.shape[1:]).numpy()} for _ in range(4)])
+
+        def get_next(self):
+            return next(self.batches, None)
+
+    with TemporaryDirectory() as folder:
+        source, target = Path(folder, "float.onnx"), Path(folder, "int8.onnx")
+        onnx.save(_onnx_model(model, x.shape[1]), source)
+        quantize_static(source, target, Reader(), per_channel=True)
+        feed = {"x": x.numpy()}
+        return _session("ORT float32", source.read_bytes(), feed) | _session("ORT int8 static", target.read_bytes(), feed)
+
+
+def _onnx_model(model: nn.Sequential, features: int):
+    from onnx import TensorProto, helper, numpy_helper
+
+    nodes, constants, value = [], [], "x"
+    for i, module in enumerate(model):
+        if isinstance(module, nn.Linear):
+            constants += [numpy_helper.from_array(module.weight.detach().numpy(), f"w{i}"), numpy_helper.from_array(module.bias.detach().numpy(), f"b{i}")]
+            nodes.append(helper.make_node("Gemm", [value, f"w{i}", f"b{i}"], [f"v{i}"], transB=1))
+        elif isinstance(module, nn.ReLU):
+            nodes.append(helper.make_node("Relu", [value], [f"v{i}"]))
+        else:
+            continue
+        value = f"v{i}"
+    result = helper.make_tensor_value_info(value, TensorProto.FLOAT, ["batch", None])
+    graph = helper.make_graph(nodes, "network", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", features])], [result], constants)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10)
+
+
+def _session(name: str, model: bytes, feed: dict[str, np.ndarray]) -> Peers:
+    """A run of the session with inputs and outputs bound beforehand, its cheapest way to be called."""
+    try:
+        import onnxruntime as ort
+    except ImportError:
+        return {}
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = 3
+    session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    binding = session.io_binding()
+    for key, array in feed.items():
+        binding.bind_cpu_input(key, array)
+    binding.bind_output(session.get_outputs()[0].name)
+    return {name: lambda: session.run_with_iobinding(binding)}

@@ -6,7 +6,7 @@
     varint    length of the file in bytes
     varint    bytes of all decoded tensors together: a reader checks it before it allocates anything
     varint    number of sections
-    sections  u8 type, varint + name (UTF-8), varint + body
+    sections  u8 type, varint + name (UTF-8, at most 255 bytes), varint + body
 
 Numbers are little-endian; a varint is LEB128 (7 bits a byte, lowest first, no superfluous zero byte). Nothing depends on
 torch's version, nothing is pickled, nothing is aligned. The size of a compressed network is the length of this file.
@@ -21,7 +21,7 @@ from pathlib import Path
 MAGIC, VERSION = b"QTDC", 1
 _PREFIX = len(MAGIC) + 2 + 4
 _LARGEST_VARINT = 1 << 62
-MAX_DECODED_BYTES = 1 << 33
+MAX_DECODED_BYTES, MAX_NAME = 1 << 33, 255
 
 
 class BadFile(ValueError):
@@ -104,6 +104,8 @@ class Reader:
 
 def _heading(section: Section) -> bytes:
     name = section.name.encode()
+    if len(name) > MAX_NAME:
+        raise ValueError(f"section name {section.name!r} has {len(name)} bytes, expected at most {MAX_NAME}")
     return bytes([section.kind]) + varint(len(name)) + name + varint(len(section.body))
 
 
@@ -143,7 +145,10 @@ def _plausible(count: int, largest: int) -> int:
 
 
 def _read_section(reader: Reader) -> Section:
-    kind, name = reader.u8(), reader.take(reader.varint())
+    kind, length = reader.u8(), reader.varint()
+    if length > MAX_NAME:
+        raise BadFile(f"a section's name has {length} bytes, expected at most {MAX_NAME}; the file is damaged")
+    name = reader.take(length)
     try:
         return Section(kind, name.decode(), reader.take(reader.varint()))
     except UnicodeDecodeError:

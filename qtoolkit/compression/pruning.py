@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -90,7 +91,7 @@ def keep_largest(scores: Tensor, density: float) -> Tensor:
     kept = round(density * flat.numel())
     if kept == 0:
         return torch.zeros_like(scores, dtype=torch.bool)
-    threshold = flat.kthvalue(flat.numel() - kept + 1).values
+    threshold = torch.from_numpy(np.partition(flat.float().numpy(), flat.numel() - kept))[flat.numel() - kept].to(flat.dtype)
     mask = flat > threshold
     ties = torch.nonzero(flat == threshold).flatten()
     mask[ties[: kept - int(mask.sum())]] = True

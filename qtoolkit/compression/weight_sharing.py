@@ -17,18 +17,19 @@ from qtoolkit.quantizers.codebook import midpoints
 from qtoolkit.quantizers.kmeans import kmeans, linear_init
 
 Init = Callable[[Tensor, int], Tensor]
+_PART = 1 << 22             # weights looked at together, so that checks of a large layer need little memory
 
 
 @dataclass(frozen=True)
 class SharedWeight:
-    """A weight as codes and codebook: W = codebook[codes]. codes: int32, shaped like W, 0 = pruned; codebook[0] = 0."""
+    """A weight as codes and codebook: W = codebook[codes]. codes: int16, shaped like W, 0 = pruned; codebook[0] = 0."""
 
     codes: Tensor
     codebook: Tensor
 
     def dense(self) -> Tensor:
         """codebook[codes]."""
-        return self.codebook.index_select(0, self.codes.reshape(-1)).reshape(self.codes.shape)
+        return self.codebook.index_select(0, self.codes.reshape(-1).to(torch.int32)).reshape(self.codes.shape)
 
 
 def share(weight: Tensor, bits: int, init: Init = linear_init) -> SharedWeight:
@@ -45,15 +46,18 @@ def share(weight: Tensor, bits: int, init: Init = linear_init) -> SharedWeight:
     ([0, 2, 2, 0, 1, 3], [0.0, -3.0, 1.100000023841858, 5.0])
     """
     _checks.bit_width(bits, largest=12)
-    weight = _checks.real_tensor(weight.detach(), "weight")
-    kept, k = weight[weight != 0], 2**bits - 1
+    flat, k = weight.detach().reshape(-1), 2**bits - 1
+    for part in flat.split(_PART) or (flat,):
+        _checks.real_tensor(part, "weight")
+    place = torch.nonzero(flat).flatten()
+    kept = flat[place]
     distinct = _distinct(kept, k)
-    centroids = distinct if distinct is not None else kmeans(kept.float()[None], k, init).centroids[0].to(weight.dtype)
+    centroids = distinct if distinct is not None else kmeans(kept.float()[None], k, init).centroids[0].to(flat.dtype)
     nearest = torch.bucketize(kept, midpoints(centroids), right=True, out_int32=True) if kept.numel() else kept.to(torch.int32)
     used, nearest = torch.unique(nearest, return_inverse=True)
-    codes = torch.zeros(weight.shape, dtype=torch.int32)
-    codes[weight != 0] = nearest.to(torch.int32) + 1
-    return SharedWeight(codes, torch.cat([centroids.new_zeros(1), centroids[used.long()]]))
+    codes = torch.zeros(flat.numel(), dtype=torch.int16)
+    codes[place] = nearest.to(torch.int16) + 1
+    return SharedWeight(codes.reshape(weight.shape), torch.cat([centroids.new_zeros(1), centroids[used.long()]]))
 
 
 def _distinct(values: Tensor, most: int) -> Tensor | None:
@@ -74,7 +78,7 @@ def centroid_gradient(weight_gradient: Tensor, codes: Tensor, codebook_size: int
     """
     if weight_gradient.shape != codes.shape:
         raise ValueError(f"weight_gradient has shape {tuple(weight_gradient.shape)}, expected that of codes, {tuple(codes.shape)}")
-    flat = _checks.code_tensor(codes).reshape(-1)
+    flat = _checks.code_tensor(codes).reshape(-1).to(torch.int32)
     return weight_gradient.new_zeros(codebook_size).index_add(0, flat, weight_gradient.reshape(-1))
 
 
@@ -83,7 +87,7 @@ class Lookup(nn.Module):
 
     def __init__(self, shared: SharedWeight):
         super().__init__()
-        self.register_buffer("codes", shared.codes)
+        self.register_buffer("codes", shared.codes.to(torch.int32))
         self._first = shared.codebook[1:]
 
     def forward(self, centroids: Tensor) -> Tensor:

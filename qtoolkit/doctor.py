@@ -115,7 +115,7 @@ def _kernels(find) -> dict[str, Any]:
     facts["reason"] = facts["reason"] or ""
     if not facts["native"]:
         find("warning", f"the kernels run as plain torch, correct but slow: {facts['reason']}",
-             "install a C++17 compiler, then `pip install --force-reinstall --no-deps -e .`")
+             "with a C++17 compiler installed, build them again: `pip install --force-reinstall --no-deps -e .`")
     return json.loads(json.dumps(facts, default=str))
 
 

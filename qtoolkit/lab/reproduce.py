@@ -1,7 +1,9 @@
 """Results that take longer than a notebook cell, each remade by one function: `qt reproduce NAME`."""
 
+import os
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from qtoolkit.lab import results
@@ -45,7 +47,57 @@ def _train(name: str, seed: int) -> dict:
     }
 
 
-RECIPES: dict[str, Callable[[], Path]] = {"lenets": lenets}
+def int8_speed(seconds: float = 4.0) -> Path:
+    """Time LeNet-300-100 in float32 and in int8 (torch, ours, ONNX Runtime) at batch 1 and 64; errors and times to int8-speed.json."""
+    import torch
+
+    from qtoolkit.kernels import bench, info
+    from qtoolkit.lab.data import mnist
+    from qtoolkit.lab.train import error_percent
+
+    bench.require_native()
+    networks, test = _int8_networks(), mnist("test")
+    thread_counts = sorted({1, torch.get_num_threads(), len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1})
+    rows = [_time(networks, test[:batch].inputs(), number, seconds) for number in thread_counts for batch in (1, 64)]
+    errors = {name: error_percent(network, test) for name, network in networks.items()}
+    return results.record("int8-speed", {"rows": rows, "test_error_percent": errors, "isa": info()["isa"]}, seed=0)
+
+
+def _int8_networks() -> dict:
+    """LeNet-300-100 three times; static ranges come from the first 1,000 training digits."""
+    from qtoolkit.lab.data import mnist
+    from qtoolkit.lab.models import trained
+    from qtoolkit.layers.api import DynamicInt8, quantize_
+    from qtoolkit.layers.int8 import static_int8
+
+    name = "lenet-300-100"
+    return {
+        "torch float32": trained(name),
+        "int8 dynamic": quantize_(trained(name), DynamicInt8()),
+        "int8 static": static_int8(trained(name), mnist("train")[:1000].inputs()),
+    }
+
+
+def _time(networks: dict, inputs, number: int, seconds: float) -> dict:
+    """One row: microseconds of every network and peer on these inputs, taking turns, and the speed-up over torch's float32."""
+    import torch
+
+    from qtoolkit.kernels import bench
+    from qtoolkit.kernels.bench_peers import onnx_network
+
+    with bench.threads(number), torch.inference_mode():
+        ours = {name: partial(network, inputs) for name, network in networks.items()}
+        times = bench.compare(ours | onnx_network(networks["torch float32"], inputs.flatten(1)), seconds)
+    first = times["torch float32"].min_us
+    return {
+        "batch": len(inputs), "threads": number, "runs": times["torch float32"].runs,
+        "min_us": {name: round(timing.min_us, 2) for name, timing in times.items()},
+        "median_us": {name: round(timing.median_us, 2) for name, timing in times.items()},
+        "speedup_over_torch_float32": {name: round(first / timing.min_us, 2) for name, timing in times.items()},
+    }
+
+
+RECIPES: dict[str, Callable[[], Path]] = {"lenets": lenets, "int8-speed": int8_speed}
 
 
 def reproduce(name: str) -> Path:

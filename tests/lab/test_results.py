@@ -75,3 +75,22 @@ def test_the_recorded_recipe_is_the_one_in_the_code():
     recorded = results.load("lenets")
     for name, recipe in reproduce.LENETS.items():
         assert {key: recorded[name]["recipe"][key] for key in recipe} == json.loads(json.dumps(recipe))
+
+
+def test_int8_speed_times_ours_and_the_peers_in_turn(tmp_path, monkeypatch):
+    """What is recorded, not how fast it is: every contender at every batch, and errors beside the times."""
+    from qtoolkit import kernels
+
+    if not kernels.info()["native"]:
+        with pytest.raises(RuntimeError, match="fallback"):
+            reproduce.int8_speed()
+        pytest.skip("the kernels are not native here")
+    monkeypatch.setattr(results, "RESULTS", tmp_path)
+    data = json.loads(reproduce.int8_speed(seconds=0.01).read_text())
+    assert {(row["batch"], row["threads"]) for row in data["rows"]} >= {(1, 1), (64, 1)}
+    for row in data["rows"]:
+        assert {"torch float32", "int8 dynamic", "int8 static"} <= set(row["min_us"]) and row["runs"] >= 5
+        assert all(row["min_us"][name] <= row["median_us"][name] for name in row["min_us"])
+        assert row["speedup_over_torch_float32"]["torch float32"] == 1
+    float_error = data["test_error_percent"]["torch float32"]
+    assert all(abs(error - float_error) < 0.3 for error in data["test_error_percent"].values())

@@ -15,14 +15,16 @@ _HOME = {
     "lenet_300_100": "models", "lenet_5": "models", "trained": "models",
     "fit": "train", "error_percent": "train",
     "show": "source", "say": "prose",
+    "quiz": "widgets.quiz",
 }
+_MODULES = ("figures", "pictures", "results", "widgets")
 
-__all__ = [*_HOME, "references", "results", "study_time", "table"]
+__all__ = [*_HOME, *_MODULES, "references", "study_time", "table"]
 
 
 def __getattr__(name: str):
-    if name == "results":
-        return import_module(f"{__name__}.results")
+    if name in _MODULES:
+        return import_module(f"{__name__}.{name}")
     if name not in _HOME:
         raise AttributeError(f"qtoolkit.lab has no '{name}'; it has: {', '.join(__all__)}")
     return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

@@ -1,0 +1,12 @@
+"""Widgets that stay live on a page without a kernel: the data come from torch, the drawing and its arithmetic travel as a script.
+
+The scripts are in `esm/`; `bundle.py` makes one out of several. Arithmetic that a control drives is in `esm/maths.js` and is compared
+with torch bit for bit. Whatever needs a network is computed beforehand and travels as frames.
+"""
+
+from qtoolkit.lab.widgets.base import Widget
+from qtoolkit.lab.widgets.digits import BitsAndAccuracy, NetworkOnDigits, PixelBits
+from qtoolkit.lab.widgets.number_line import NumberLine
+from qtoolkit.lab.widgets.quiz import Quiz, quiz
+
+__all__ = ["BitsAndAccuracy", "NetworkOnDigits", "NumberLine", "PixelBits", "Quiz", "Widget", "quiz"]

@@ -68,6 +68,30 @@ def bench(
     room.main(quick=quick, json_file=json_file, threads=threads)
 
 
+@app.command()
+def build(check: Annotated[bool, typer.Option("--check", help="Write nothing; fail if exercises/ is not up to date.")] = False) -> None:
+    """Make exercises/ from solutions/: student notebooks, and keys of numbers and hints."""
+    from qtoolkit.check import build as room
+
+    _finish(bool(room.main(check_only=check)))
+
+
+@app.command()
+def verify() -> None:
+    """Prove every exercise: in sync, solutions pass, empty answers score 0, wrong answers are caught and named."""
+    from qtoolkit.check import verify as room
+
+    _finish(bool(room.main()))
+
+
+@app.command("list")
+def list_() -> None:
+    """All exercises of the course, which of them are done, and which comes next."""
+    from qtoolkit.check import progress as room
+
+    _finish(bool(room.main()))
+
+
 def main() -> None:
     """Entry point of `qt`."""
     app()

@@ -177,7 +177,7 @@ def exercise_ids(root: Path) -> set[str]:
     """Ids of all graded exercises (exercises/*/key.json)."""
     found: set[str] = set()
     for path in sorted(root.glob("exercises/*/key.json")):
-        found |= set(json.loads(path.read_text(encoding="utf-8"))["exercises"])
+        found |= set(json.loads(path.read_text(encoding="utf-8")))
     return found
 
 

@@ -80,7 +80,7 @@ def project(tmp_path, monkeypatch) -> Path:
     cells = [{"cell_type": "markdown", "source": ["# 02 Scales\n", "```python\n# no heading\n```\n", "## One *scale*\n"]},
              {"cell_type": "code", "source": ["# a comment\n"]}]
     (tmp_path / "book/chapters/02-scales.ipynb").write_text(json.dumps({"cells": cells}))
-    (tmp_path / "exercises/02-scales/key.json").write_text(json.dumps({"exercises": {"ch02.scale": {}}}))
+    (tmp_path / "exercises/02-scales/key.json").write_text(json.dumps({"ch02.scale": {}}))
     (tmp_path / "tests/test_fake.py").write_text(TESTS)
     (tmp_path / "qtoolkit/fake.py").write_text(CODE)
     module = types.ModuleType("fakeroom")

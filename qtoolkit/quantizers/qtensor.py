@@ -11,7 +11,7 @@ from torch import Tensor
 from qtoolkit.quantizers import _checks
 from qtoolkit.quantizers.packing import pack, packed_size, unpack
 
-_FAMILIES = {"Affine": "affine"}
+_FAMILIES = {"Affine": "affine", "Codebook": "codebook", "ProductQuantizer": "vector", "ResidualQuantizer": "residual"}
 
 
 class QTensor:

@@ -1,0 +1,182 @@
+"""k-means on the real line: sort once, then every step is a search for k - 1 boundaries and a difference of prefix sums.
+
+No distance matrix and no list of assignments: beside the sorted values there is one array of prefix sums, whatever k is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from qtoolkit.quantizers import _checks
+from qtoolkit.quantizers.calibration import as_rows
+from qtoolkit.quantizers.codebook import Grid, round_up
+
+
+@dataclass(frozen=True)
+class Clusters:
+    """centroids: (n_blocks, k), ascending. errors: (steps + 1, n_blocks), the (weighted) squared error before each step."""
+
+    centroids: Tensor
+    errors: Tensor
+
+
+def linear_init(rows: Tensor, k: int) -> Tensor:
+    """k centroids evenly spaced from the smallest to the largest value. rows: sorted. Source: Han et al. 2016, section 3.2.
+
+    >>> linear_init(torch.tensor([[0.0, 1, 1, 1, 6]]), 3)
+    tensor([[0., 3., 6.]], dtype=torch.float64)
+    """
+    lo, hi = _sorted(rows, k)[:, :1], rows[:, -1:]
+    return lo.double() + (hi.double() - lo.double()) * torch.linspace(0, 1, k, dtype=torch.float64)
+
+
+def density_init(rows: Tensor, k: int) -> Tensor:
+    """k quantiles, evenly spaced on the distribution function. rows: sorted. Source: Han et al. 2016, section 3.2.
+
+    >>> density_init(torch.tensor([[0.0, 1, 1, 1, 6]]), 3)
+    tensor([[0., 1., 6.]], dtype=torch.float64)
+    """
+    position = (torch.arange(k, dtype=torch.float64) + 0.5) / k * _sorted(rows, k).shape[1]
+    return rows[:, position.long()].double()
+
+
+@dataclass(frozen=True)
+class ForgyInit:
+    """k of the values themselves, drawn at random without replacement. Source: Han et al. 2016, section 3.2.
+
+    >>> ForgyInit(seed=0)(torch.tensor([[0.0, 1, 2, 3, 4]]), 5)
+    tensor([[0., 1., 2., 3., 4.]], dtype=torch.float64)
+    """
+
+    seed: int = 0
+
+    def __call__(self, rows: Tensor, k: int) -> Tensor:
+        generator = torch.Generator().manual_seed(self.seed)
+        drawn = [torch.as_tensor(np.sort(_draw(rows.shape[1], k, generator))) for _ in _sorted(rows, k)]
+        return rows.gather(1, torch.stack(drawn)).double()
+
+
+def kmeans(rows: Tensor, k: int, init: Callable[[Tensor, int], Tensor] = linear_init, weights: Tensor | None = None,
+           steps: int = 300) -> Clusters:
+    """Lloyd's algorithm for each row: assign every value to the nearest centroid, move centroids to the mean, repeat.
+
+        min over C of sum_i h_i (w_i - C_near(i))^2,     C_j = sum h_i w_i / sum h_i over the values of cluster j
+
+    rows: (n_blocks, block_size). weights h: shaped like rows, for instance the diagonal of the Hessian; None for 1.
+    init(sorted rows, k) places the first centroids. An empty cluster keeps its centroid. Assignment is exact; stops when no
+    value changes its cluster, at the latest after `steps`. Raises TypeError or ValueError for rows, k or weights that do not fit.
+    Source: Han, Mao, Dally 2016, section 3.1; weights: Choi, El-Khamy, Lee 2017, section 3.
+
+    >>> kmeans(torch.tensor([[0.0, 1.0, 9.0, 11.0]]), k=2).centroids
+    tensor([[ 0.5000, 10.0000]])
+    """
+    data = _Sorted(rows, weights)
+    centroids = _start(init(data.values, _cluster_count(k, rows)), (len(rows), k))
+    errors, cells = [], None
+    for _ in range(_checks.positive_int(steps, "steps")):
+        cells, before = data.cells(centroids), cells
+        errors.append(data.error(centroids, cells))
+        if before is not None and torch.equal(cells, before):
+            break
+        centroids = data.means(cells, otherwise=centroids)
+    return Clusters(centroids.to(data.values.dtype), torch.stack([*errors, data.error(centroids, data.cells(centroids))]))
+
+
+@dataclass(frozen=True)
+class KMeans:
+    """Choose levels by k-means: `Codebook.fit(x, KMeans(k=16))`.
+
+    >>> KMeans(k=2)(torch.tensor([[0.0, 1.0, 9.0, 11.0]])).levels
+    tensor([[ 0.5000, 10.0000]])
+    """
+
+    k: int
+    init: Callable[[Tensor, int], Tensor] = linear_init
+    weights: Tensor | None = None
+    steps: int = 300
+
+    def __call__(self, rows: Tensor) -> Grid:
+        return Grid(kmeans(rows, self.k, self.init, self.weights, self.steps).centroids)
+
+
+class _Sorted:
+    """Sorted rows with prefix sums of weight and of weight times value: any cluster's sums are one subtraction away."""
+
+    def __init__(self, rows: Tensor, weights: Tensor | None):
+        rows = _checks.widened(as_rows(rows)).contiguous()
+        if weights is None:
+            self.values = torch.from_numpy(np.sort(rows.detach().numpy(), axis=1))  # numpy's sort is several times faster than torch's
+            self.weight, products = None, self.values
+        else:
+            self.values, order = rows.sort(dim=1)
+            h = checked_weights(rows, weights).gather(1, order)
+            self.weight, products = _prefix(h), h * self.values
+        self.moment = _prefix(products)
+        self.square = (products * self.values).sum(1, keepdim=True, dtype=torch.float64)
+
+    def cells(self, centroids: Tensor) -> Tensor:
+        """(n_blocks, k + 1) positions where the cells of the centroids begin, and the end."""
+        middle = round_up((centroids[:, :-1] + centroids[:, 1:]) / 2, self.values.dtype)
+        inner = torch.searchsorted(self.values, middle.contiguous())
+        return torch.cat([torch.zeros_like(inner[:, :1]) if inner.shape[1] else torch.zeros(len(inner), 1, dtype=torch.int64), inner,
+                          torch.full((len(self.values), 1), self.values.shape[1])], dim=1)
+
+    def sums(self, cells: Tensor) -> tuple[Tensor, Tensor]:
+        """(n_blocks, k) total weight and total weight times value of each cell."""
+        weight = cells.double() if self.weight is None else self.weight.gather(1, cells)
+        return weight.diff(dim=1), self.moment.gather(1, cells).diff(dim=1)
+
+    def means(self, cells: Tensor, otherwise: Tensor) -> Tensor:
+        """(n_blocks, k) mean of each cell; `otherwise` where a cell has no weight."""
+        weight, moment = self.sums(cells)
+        return torch.where(weight > 0, moment / weight.where(weight > 0, 1.0), otherwise)
+
+    def error(self, centroids: Tensor, cells: Tensor) -> Tensor:
+        """(n_blocks,) sum of h (w - c)^2 = sum h w^2 - 2 c sum h w + c^2 sum h."""
+        weight, moment = self.sums(cells)
+        return (self.square + (centroids * (centroids * weight - 2 * moment)).sum(1, keepdim=True)).clamp(min=0)[:, 0]
+
+
+def checked_weights(rows: Tensor, weights: Tensor) -> Tensor:
+    """Weights as float64 if there is one of 0 or more for every value, else raise."""
+    if _checks.real_tensor(weights, "weights").shape != rows.shape or (weights < 0).any():
+        raise ValueError(f"weights has shape {tuple(weights.shape)} and minimum {weights.min().item():g}, expected one weight of 0 "
+                         f"or more for each value of rows {tuple(rows.shape)}")
+    return weights.double()
+
+
+def _prefix(x: Tensor) -> Tensor:
+    """(n, m) -> (n, m + 1) sums of the first 0, 1, .., m values, in float64."""
+    out = torch.zeros(x.shape[0], x.shape[1] + 1, dtype=torch.float64)
+    torch.cumsum(x, dim=1, dtype=torch.float64, out=out[:, 1:])
+    return out
+
+
+def _start(centroids: Tensor, shape: tuple[int, int]) -> Tensor:
+    if _checks.real_tensor(centroids, "init(rows, k)").shape != shape:
+        raise ValueError(f"init(rows, k) has shape {tuple(centroids.shape)}, expected (n_blocks, k) = {shape}")
+    return centroids.double().sort(1).values
+
+
+def _draw(n: int, k: int, generator: torch.Generator) -> np.ndarray:
+    if k > n:
+        raise ValueError(f"k is {k}, expected at most the {n} values of a row: Forgy draws without replacement")
+    return torch.randperm(n, generator=generator)[:k].numpy()
+
+
+def _cluster_count(k: int, rows: Tensor) -> int:
+    if _checks.positive_int(k, "k") > 2**_checks.MAX_BITS:
+        raise ValueError(f"k is {k}, expected at most {2**_checks.MAX_BITS} clusters")
+    return k
+
+
+def _sorted(rows: Tensor, k: int) -> Tensor:
+    _checks.positive_int(k, "k")
+    if (as_rows(rows).diff(dim=1) < 0).any():
+        raise ValueError("rows is not sorted, expected ascending rows; use rows.sort(1).values")
+    return rows

@@ -20,7 +20,7 @@ def bundle(name: str) -> str:
     1
     """
     parts = [COMMENT.sub("", IMPORT.sub("", (ESM / module).read_text(encoding="utf-8"))) for module in modules(name)]
-    return "".join(re.sub(r"^export (?!default)", "", part, flags=re.M) for part in parts[:-1]) + parts[-1]
+    return re.sub(r"^export (?!default)", "", "".join(parts), flags=re.M)
 
 
 def modules(name: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -11,12 +12,17 @@ HEAVY = ["scipy", "matplotlib", "typer", "rich", "anywidget", "ipywidgets", "saf
          "onnxruntime", "pandas", "PIL", "networkx", "yaml"]
 
 
-def _loaded_by(code: str, beyond: str) -> set[str]:
-    """Top-level packages that `code` loads beyond those that `beyond` loads."""
+@cache
+def _packages(code: str) -> frozenset[str]:
+    """Top-level packages in memory after a fresh process ran `code`."""
     report = "import sys; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
-    runs = [subprocess.run([sys.executable, "-c", f"{program}\n{report}"], capture_output=True, text=True, check=True) for program in (code, beyond)]
-    mine, base = (set(run.stdout.split()) for run in runs)
-    return mine - base
+    run = subprocess.run([sys.executable, "-c", f"{code}\n{report}"], capture_output=True, text=True, check=True)
+    return frozenset(run.stdout.split())
+
+
+def _loaded_by(code: str, beyond: str) -> frozenset[str]:
+    """Top-level packages that `code` loads beyond those that `beyond` loads."""
+    return _packages(code) - _packages(beyond)
 
 
 def test_importing_qtoolkit_loads_no_torch_and_nothing_heavy():

@@ -1,0 +1,16 @@
+"""nbgrader on this course: solutions/ is the source, exercises/ the release, everything about students stays in grading/ (git-ignored)."""
+
+c = get_config()  # noqa: F821  (nbgrader provides it)
+
+c.CourseDirectory.source_directory = "solutions"
+c.CourseDirectory.release_directory = "exercises"
+c.CourseDirectory.submitted_directory = "grading/submitted"
+c.CourseDirectory.autograded_directory = "grading/autograded"
+c.CourseDirectory.feedback_directory = "grading/feedback"
+c.CourseDirectory.solution_directory = "grading/solutions"
+c.CourseDirectory.db_url = "sqlite:///grading/gradebook.db"
+# checks.py holds the reference and the known mistakes: never released. key.json holds numbers and hints only.
+c.CourseDirectory.ignore = [".ipynb_checkpoints", "*.pyc", "__pycache__", "checks.py"]
+# A graded cell that a student deleted comes back and is graded, instead of waiting for a hand for ever.
+c.OverwriteCells.add_missing_cells = True
+c.ExecutePreprocessor.timeout = 120

@@ -1,0 +1,50 @@
+"""`check`: the one object that a learner talks to."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+from qtoolkit.check import paths, progress
+from qtoolkit.check.engine import Result, judge
+
+
+class Checker:
+    """Call it with an exercise and your function; ask it for a hint; ask it how far you are."""
+
+    def __init__(self) -> None:
+        self._hints_given: Counter[str] = Counter()
+
+    def __call__(self, name: str, answer) -> Result:
+        """The verdict on `answer`, on the visible cases of the exercise `name`."""
+        result = judge(name, find_key(name), answer)
+        if result.started:
+            progress.remember(name, result.passed, result.total)
+        return result
+
+    def hint(self, name: str) -> None:
+        """The next hint: first the concept, then where to look, then almost the code."""
+        hints = find_key(name)["hints"]
+        step = min(self._hints_given[name], len(hints) - 1)
+        self._hints_given[name] += 1
+        print(f"hint {step + 1} of {len(hints)}: {hints[step]}")
+
+    def progress(self) -> None:
+        """Every exercise, and how many of its visible cases your best answer passed."""
+        print(progress.summary())
+
+
+def key_files() -> list[Path]:
+    """The key beside the notebook, then those of the project."""
+    here = Path("key.json").resolve()
+    return [path for path in (here, *sorted(paths.EXERCISES.glob("*/key.json"))) if path.exists()]
+
+
+def find_key(name: str) -> dict:
+    """The entry of the exercise in a key file. Raises ValueError for an unknown name, listing the known ones."""
+    known: list[str] = []
+    for path in key_files():
+        keys = json.loads(path.read_text(encoding="utf-8"))
+        if name in keys:
+            return keys[name]
+        known += [other for other in keys if other not in known]
+    raise ValueError(f"there is no exercise {name!r}; there are: {', '.join(sorted(known)) or 'none (run qt build)'}")

@@ -1,0 +1,53 @@
+"""A learner's progress: one small local file, no account, no network."""
+
+import json
+import os
+import sys
+import tempfile
+
+from qtoolkit.check import paths
+
+
+def load() -> dict[str, list[int]]:
+    """{exercise: [most cases passed, cases]}; empty if nothing was remembered or the file is unreadable."""
+    try:
+        done = json.loads(paths.progress_file().read_text(encoding="utf-8"))
+        return {name: [int(passed), int(total)] for name, (passed, total) in done.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
+
+
+def remember(name: str, passed: int, total: int) -> None:
+    """Keep the best result of an exercise; a folder that cannot be written to costs the memory, not the check."""
+    done = load()
+    if done.get(name, [-1, total])[0] >= passed and done[name][1] == total:
+        return
+    path = paths.progress_file()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as file:
+            json.dump(done | {name: [passed, total]}, file, indent=1, sort_keys=True)
+        os.replace(file.name, path)
+    except OSError as error:
+        print(f"your progress could not be saved: {error}", file=sys.stderr)
+
+
+def exercises() -> list[str]:
+    """All exercises of the course, in the order of the chapters."""
+    return [name for path in sorted(paths.EXERCISES.glob("*/key.json")) for name in json.loads(path.read_text(encoding="utf-8"))]
+
+
+def summary() -> str:
+    """A line an exercise: done, begun or not started; at the end what is next."""
+    done, lines, following = load(), [], None
+    for name in exercises():
+        passed, total = done.get(name, [0, 0])
+        mark = "○" if not total else "✓" if passed == total else "·"
+        following = following or (name if mark != "✓" else None)
+        lines.append(f"{mark} {name:24s}" + (f" {passed} of {total} visible cases" if total else " not started"))
+    return "\n".join([*lines, f"next: {following}" if following else "all done"])
+
+
+def main() -> int:
+    print(summary())
+    return 0

@@ -1,0 +1,202 @@
+"""The verdict on answers of every kind: right, wrong, unfinished, hostile."""
+
+import builtins
+import json
+import math
+import sys
+import threading
+import time
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qtoolkit.check import Case, Exercise, Mistake, Raises, check, engine, paths, progress
+from qtoolkit.check.build import make_key
+from qtoolkit.check.values import decode, describe, difference, encode
+
+
+def _double(x):
+    return 2 * x
+
+
+DOUBLE = Exercise(
+    name="ch99.double", title="Double", section="a-section", hints=("concept", "where", "almost"),
+    cases=lambda generator: [Case("three numbers", {"x": torch.tensor([1.0, 2.0, 3.0])}), Case("one number", {"x": torch.tensor([4.0])})],
+    reference=_double, alternatives=(lambda x: x + x,), mistakes=(Mistake(lambda x: x * x, "you squared"),), tolerance=1e-6)
+KEY = make_key("99-nowhere", DOUBLE)
+
+
+def verdict(answer) -> engine.Result:
+    return engine.judge(DOUBLE.name, KEY, answer)
+
+
+def test_a_right_answer_is_told_how_many_cases_were_visible():
+    assert verdict(lambda x: x + x).text == "✓ ch99.double: 2 of 2 visible cases"
+
+
+def test_a_known_mistake_is_named_with_case_input_expected_got_and_a_place_to_read():
+    assert str(verdict(lambda x: x * x)).splitlines() == [
+        "✗ ch99.double: three numbers (0 of 2 visible cases pass)",
+        "  input     x=tensor([1, 2, 3], float32)",
+        "  result    at index 0: expected 2, got 1 (2 of 3 values differ)",
+        "  hint      you squared",
+        "  read      book/chapters/99-nowhere.ipynb#a-section",
+    ]
+
+
+def test_an_unknown_mistake_is_sent_to_the_hints():
+    assert 'check.hint("ch99.double")' in verdict(lambda x: 3 * x).text
+
+
+def test_an_unfinished_answer_is_not_started_and_worth_nothing(capsys):
+    def stub(x):
+        raise NotImplementedError()
+
+    result = verdict(stub)
+    assert "not started" in result.text and result.points(4) == 0 and not result.started
+
+
+def test_points_are_partial(capsys):
+    half = verdict(lambda x: 2 * x if len(x) == 1 else x)
+    assert half.points(4) == 2.0
+    assert "1 of 2 visible cases pass" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("answer", "words"), [
+    (lambda x: None, "expected a tensor, got None"),
+    (lambda x: [2.0, 4.0, 6.0], "expected a tensor, got [2, 4, 6]"),
+    (lambda x: (2 * x).to(torch.int8), "expected dtype torch.float32, got dtype torch.int8"),
+    (lambda x: (2 * x)[:, None], "expected shape (3,), got shape (3, 1)"),
+    (lambda x: x * math.nan, "expected 2, got nan"),
+    (lambda x: x.mul_(2), "changed its argument x"),
+    (lambda y: 2 * y, "unexpected keyword argument 'x'"),
+    (lambda x: sys.exit(0), "SystemExit"),
+    (lambda x: undefined, "NameError"),  # noqa: F821
+])
+def test_wrong_answers_of_every_kind_are_explained(answer, words):
+    result = verdict(answer)
+    assert result.passed == 0 and words in result.text
+
+
+def test_an_error_points_to_the_learners_own_line():
+    def answer(x):
+        return torch.ones(2) @ torch.ones(3)
+
+    assert "in your line" in verdict(answer).text and "torch.ones(2) @ torch.ones(3)" in verdict(answer).text
+    assert "engine.py" not in verdict(answer).text and "Traceback" not in verdict(answer).text
+
+
+def test_a_lying_equality_gains_nothing():
+    class Liar:
+        def __eq__(self, other):
+            return True
+
+    assert verdict(lambda x: Liar()).passed == 0
+
+
+def test_a_tensor_subclass_gains_nothing():
+    class Liar(torch.Tensor):
+        @classmethod
+        def __torch_function__(cls, function, types, args=(), kwargs=None):
+            return True
+
+    assert verdict(lambda x: x.as_subclass(Liar)).passed == 0
+
+
+def test_output_of_the_answer_is_swallowed(capsys):
+    verdict(lambda x: print("noise" * 100_000) or 2 * x)
+    assert "noise" not in capsys.readouterr().out
+
+
+def test_an_endless_loop_ends(monkeypatch):
+    def forever(x):
+        while True:
+            pass
+
+    monkeypatch.setattr(engine, "SECONDS", 0.2)
+    started = time.monotonic()
+    outcome = engine.call(forever, {"x": 1}, seconds=0.2)
+    assert "loop that never ends" in outcome.words and time.monotonic() - started < 5
+
+
+def test_without_an_alarm_the_check_still_works():
+    results = []
+    thread = threading.Thread(target=lambda: results.append(verdict(_double)))
+    thread.start()
+    thread.join()
+    assert results[0].passed == 2
+
+
+def test_something_that_is_no_function_is_refused():
+    assert "without parentheses" in verdict(_double(torch.ones(1))).text
+
+
+def test_patched_builtins_do_not_help(monkeypatch):
+    monkeypatch.setattr(builtins, "all", lambda items: True)
+    assert verdict(lambda x: x).passed == 0
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers(-2**40, 2**40) | st.floats(width=32) | st.text(alphabet="abc"),
+    lambda inner: st.lists(inner, max_size=3) | st.tuples(inner, inner), max_leaves=6)
+
+
+@given(values)
+def test_values_survive_a_key_file(value):
+    assert difference(value, decode(json.loads(json.dumps(encode(value)))), 1e-7) is None
+
+
+@pytest.mark.parametrize("tensor", [
+    torch.tensor([1.5, math.nan, -math.inf]), torch.zeros(0, 3), torch.arange(6, dtype=torch.int8).reshape(2, 3).T, torch.tensor(7), torch.tensor([True, False])])
+def test_tensors_survive_a_key_file(tensor):
+    back = decode(json.loads(json.dumps(encode(tensor))))
+    assert difference(tensor, back, 0) is None and back.dtype == tensor.dtype
+    assert back.is_contiguous() == tensor.is_contiguous()
+
+
+@pytest.mark.parametrize(("expected", "got", "same"), [
+    (1, 1, True), (1, 1.0, False), (1.0, 1, True), (1, torch.tensor(1), True), (True, 1, False), ((1, 2), [1, 2], True), ((1, 2), (1,), False),
+    (Raises(("ValueError",)), Raises(("ValueError",)), True), (Raises(("ValueError",)), Raises(("TypeError",)), False), (Raises(), Raises(("KeyError",)), True), (0.0, Raises(), False), ("a", "a", True), (None, 0, False)])
+def test_what_counts_as_the_same(expected, got, same):
+    assert (difference(expected, got, 1e-9) is None) == same
+
+
+def test_large_values_are_described_in_one_short_line():
+    assert len(describe(list(range(1000)))) <= 160
+    assert describe(torch.zeros(100, 100)) == "a float32 tensor of shape (100, 100)"
+
+
+def test_an_unknown_exercise_lists_the_known_ones():
+    with pytest.raises(ValueError, match="ch02.quantize"):
+        check("ch02.quantise", _double)
+
+
+def test_hints_come_one_at_a_time(capsys):
+    from qtoolkit.check import Checker
+
+    fresh = Checker()
+    for _ in range(4):
+        fresh.hint("ch02.quantize")
+    said = capsys.readouterr().out.splitlines()
+    assert [line[:11] for line in said] == ["hint 1 of 3", "hint 2 of 3", "hint 3 of 3", "hint 3 of 3"]
+
+
+def test_progress_keeps_the_best_and_survives_a_broken_file(tmp_path, monkeypatch):
+    monkeypatch.setenv("QT_PROGRESS", str(tmp_path / "deep/progress.json"))
+    assert "not started" in progress.summary()
+    progress.remember("ch02.quantize", 3, 7)
+    progress.remember("ch02.quantize", 2, 7)
+    assert progress.load() == {"ch02.quantize": [3, 7]}
+    paths.progress_file().write_text("{broken")
+    assert progress.load() == {}
+    progress.remember("ch02.quantize", 7, 7)
+    assert "✓ ch02.quantize" in progress.summary() and "next: ch00.parameters" in progress.summary()
+
+
+def test_a_folder_that_cannot_be_written_costs_only_the_memory(tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("QT_PROGRESS", str(tmp_path / "file/progress.json"))
+    progress.remember("ch02.quantize", 1, 7)
+    assert "could not be saved" in capsys.readouterr().err

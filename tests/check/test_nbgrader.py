@@ -1,0 +1,98 @@
+"""A real nbgrader run in a copy of the course: release, submit, autograde, read the gradebook."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from qtoolkit.check import paths
+
+CHAPTER = "02-uniform-quantization"
+GRADED = ["ch02-scale_zero_point", "ch02-quantize", "ch02-integer_linear", "ch02-find_the_bug"]
+
+
+def _nbgrader(course: Path, *arguments: str) -> subprocess.CompletedProcess:
+    run = subprocess.run([sys.executable, "-m", "nbgrader", *arguments], cwd=course, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr[-3000:]
+    return run
+
+
+@pytest.fixture(scope="module")
+def course(tmp_path_factory, monkeypatch_module) -> Path:
+    course = tmp_path_factory.mktemp("course")
+    monkeypatch_module.setenv("QT_PROGRESS", str(course / "progress.json"))
+    monkeypatch_module.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)  # nbgrader calls alembic by name
+    shutil.copytree(paths.SOLUTIONS, course / "solutions", ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"))
+    shutil.copy(paths.ROOT / "nbgrader_config.py", course)
+    (course / "grading").mkdir()
+    _nbgrader(course, "generate_assignment", CHAPTER)
+    return course
+
+
+@pytest.fixture(scope="module")
+def monkeypatch_module():
+    with pytest.MonkeyPatch.context() as patch:
+        yield patch
+
+
+def test_nbgrader_releases_the_same_bytes_as_qt_build(course):
+    released = {path.name: path.read_bytes() for path in (course / "exercises" / CHAPTER).iterdir() if path.is_file()}
+    committed = {path.name: path.read_bytes() for path in (paths.EXERCISES / CHAPTER).iterdir() if path.is_file()}
+    assert released.keys() == committed.keys()
+    assert released == committed
+
+
+def _submit(course: Path, student: str, answers: dict[str, str]) -> None:
+    """Hand in the released notebook with the code cells named in `answers` filled in."""
+    folder = course / "grading/submitted" / student / CHAPTER
+    folder.mkdir(parents=True)
+    shutil.copy(course / "exercises" / CHAPTER / "key.json", folder)
+    notebook = nbformat.read(course / "exercises" / CHAPTER / "exercises.ipynb", as_version=4)
+    for cell in notebook.cells:
+        cell.source = answers.get(cell.metadata.get("nbgrader", {}).get("grade_id"), cell.source)
+    nbformat.write(notebook, folder / "exercises.ipynb")
+
+
+def _solutions(course: Path) -> dict[str, str]:
+    notebook = nbformat.read(course / "solutions" / CHAPTER / "exercises.ipynb", as_version=4)
+    return {cell.metadata.nbgrader.grade_id: cell.source for cell in notebook.cells
+            if cell.cell_type == "code" and cell.metadata.get("nbgrader", {}).get("solution")}
+
+
+@pytest.fixture(scope="module")
+def scores(course) -> dict[str, dict[str, float]]:
+    """{student: {graded cell: automatic score}} for a solved, an untouched, a half-right and a tampered submission."""
+    solved = _solutions(course)
+    half = solved | {"ch02-quantize-answer": solved["ch02-quantize-answer"].replace("torch.round(x / scale)", "torch.floor(x / scale + 0.5)")}
+    _submit(course, "solved", solved)
+    _submit(course, "untouched", {})
+    _submit(course, "half-right", half)
+    _submit(course, "tampered", {grade: "4" for grade in GRADED})
+    (course / "grading/submitted/tampered" / CHAPTER / "key.json").write_text("{}")
+    _nbgrader(course, "autograde", CHAPTER)
+    from nbgrader.api import Gradebook
+
+    with Gradebook(f"sqlite:///{course}/grading/gradebook.db") as book:
+        return {student.id: {grade.name: grade.auto_score for notebook in book.assignment_submissions(CHAPTER) if notebook.student.id == student.id
+                             for part in notebook.notebooks for grade in part.grades if grade.name in GRADED} for student in book.students}
+
+
+def test_the_solution_gets_every_automatic_point(scores):
+    assert scores["solved"] == dict.fromkeys(GRADED, 4.0)
+
+
+def test_an_untouched_notebook_gets_exactly_nothing(scores):
+    assert scores["untouched"] == dict.fromkeys(GRADED, 0.0)
+
+
+def test_a_rounding_mistake_costs_part_of_one_exercise(scores):
+    assert 0 < scores["half-right"]["ch02-quantize"] < 4
+    assert {name: score for name, score in scores["half-right"].items() if name != "ch02-quantize"} == dict.fromkeys(set(GRADED) - {"ch02-quantize"}, 4.0)
+
+
+def test_editing_the_checks_and_the_key_gains_nothing(scores):
+    assert scores["tampered"] == dict.fromkeys(GRADED, 0.0)

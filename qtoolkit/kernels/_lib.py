@@ -17,6 +17,8 @@ _SIGNATURES = {  # name -> argument types; every function returns int unless _RE
     "qk_quantize": (_POINTER, _LONG, ctypes.c_float, _INT, _POINTER, _INT),
     **dict.fromkeys(("qk_linear_int8", "qk_linear_float", "qk_linear_dynamic", "qk_plan"),
                     (_POINTER, _LONG, _POINTER, _LONG, _LONG, _POINTER, _LONG, _INT)),
+    "qk_huffman_decode": (_POINTER, _LONG, _POINTER, _LONG, _LONG, _POINTER, _INT),
+    "qk_huffman_encode": (_POINTER, _LONG, _POINTER, _LONG, _POINTER, _LONG, _POINTER),
     "qk_use_isa": (ctypes.c_char_p,),
     "qk_limit": (ctypes.c_char_p, _LONG),
     "qk_isa": (),

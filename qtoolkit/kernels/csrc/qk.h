@@ -45,6 +45,7 @@ enum qk_status : int {
     QK_BAD_SHAPE,      // the input or output does not have the layer's size
     QK_NOT_FINITE,     // the real input holds NaN or infinity
     QK_NO_MEMORY,
+    QK_BAD_STREAM,     // entropy-coded bytes that no encoder writes, or a symbol without a codeword
 };
 
 QK_API int qk_abi(void);
@@ -73,3 +74,10 @@ QK_API int qk_linear_dynamic(const void* layer, int64_t bytes, const float* x, i
                              int threads);
 // A chain of layers in one call: quantize, int8 layers, and the last layer's real output.
 QK_API int qk_plan(const void* plan, int64_t bytes, const float* x, int64_t rows, int64_t k, float* out, int64_t n, int threads);
+
+// Canonical Huffman codes in lanes of 4096 symbols. `lengths` has one codeword length (0 to 15) for each of `symbols` symbols.
+QK_API int qk_huffman_decode(const uint8_t* stream, int64_t bytes, const uint8_t* lengths, int64_t symbols, int64_t count,
+                             int16_t* out, int threads);
+// `capacity` must be at least 3 bytes a lane + longest length bits a symbol + 9; `written` receives the size.
+QK_API int qk_huffman_encode(const int16_t* values, int64_t count, const uint8_t* lengths, int64_t symbols, uint8_t* out,
+                             int64_t capacity, int64_t* written);

@@ -125,10 +125,11 @@ def resolve(name: str) -> Any:
 
 
 def _symbol_trouble(name: str) -> str:
+    """Why the symbol cannot be had: whatever its import raises; empty if it can."""
     try:
         resolve(name)
-    except (ImportError, AttributeError) as error:
-        return str(error)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
     return ""
 
 

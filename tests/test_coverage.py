@@ -133,6 +133,13 @@ def test_each_broken_link_is_found_and_named(project, changed, trouble):
     assert any(text.startswith("U1: ") and trouble in text for text in broken), broken
 
 
+def test_a_module_that_cannot_be_imported_is_a_broken_link_not_a_crash(project, monkeypatch):
+    (project / "bursting.py").write_text("raise OSError('library gone')")
+    monkeypatch.syspath_prepend(project)
+    (text, *_) = _examine(project, symbols=["bursting.thing"]).broken
+    assert text == "U1: symbol bursting.thing: OSError: library gone"
+
+
 def test_a_docstring_that_points_nowhere_is_found(project):
     file = project / "qtoolkit/fake.py"
     file.write_text(CODE.replace("#one-scale", "#three-scales", 1))

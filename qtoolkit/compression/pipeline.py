@@ -22,7 +22,7 @@ from qtoolkit.compression.pruning import keep_largest, weight_layers
 from qtoolkit.compression.report import Report, report_of
 from qtoolkit.compression.sections import Budget
 from qtoolkit.compression.weight_sharing import Init, is_shared, share, unshare_
-from qtoolkit.quantizers.kmeans import linear_init
+from qtoolkit.quantizers import linear_init
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from torch.nn.utils import parametrize
 from qtoolkit.compression.pruning import weight_layers
 from qtoolkit.quantizers import _checks
 from qtoolkit.quantizers.codebook import midpoints
-from qtoolkit.quantizers.kmeans import kmeans, linear_init
+from qtoolkit.quantizers import kmeans, linear_init
 
 Init = Callable[[Tensor, int], Tensor]
 _PART = 1 << 22             # weights looked at together, so that checks of a large layer need little memory

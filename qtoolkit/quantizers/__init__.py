@@ -3,7 +3,7 @@
     rows = granularity.blocks(x)             which numbers share a scale             scheme.py
     lo, hi = min_max(rows)                   which range the codes shall cover       calibration.py, clipping.py, observers.py
     scale, zero_point = choose_qparams(..)   where even levels lie                   affine.py
-    levels = KMeans(k)(rows)                 where uneven levels lie                 levels.py, binary_codes.py, kmeans.py, optimal.py
+    levels = KMeans(k)(rows)                 where uneven levels lie                 levels.py, binary_codes.py, clusters.py, optimal.py
     q = Affine.fit(x, scheme).encode(x)      codes beside their quantizer            affine.py, codebook.py, vector.py, residual.py
     q.dequantize(), q.nbytes, q.state()      back again, and to a file               qtensor.py, packing.py
 """
@@ -14,7 +14,7 @@ from qtoolkit.quantizers.calibration import AciqGauss, AciqLaplace, Percentile, 
 from qtoolkit.quantizers.clipping import KL, MSE, kl_bins, kl_divergence
 from qtoolkit.quantizers.codebook import Codebook, Grid, midpoints
 from qtoolkit.quantizers.histogram import Histogram
-from qtoolkit.quantizers.kmeans import Clusters, ForgyInit, KMeans, density_init, kmeans, linear_init
+from qtoolkit.quantizers.clusters import Clusters, ForgyInit, KMeans, density_init, kmeans, linear_init
 from qtoolkit.quantizers.learned_levels import LearnedClip, LearnedInterval, LearnedLevels, standardize
 from qtoolkit.quantizers.levels import APoT, LloydMax, NormalFloat, PowerOfTwo, largest, least_squares
 from qtoolkit.quantizers.observers import DynamicRange, HistogramObserver, MinMaxObserver, MovingAverageObserver, StaticRange

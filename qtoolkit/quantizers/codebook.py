@@ -2,7 +2,7 @@
 
     Q(x) = X_i   for x in [D_i, D_(i+1))          X: levels,  D: boundaries         (Gholami et al. 2021, equation 6)
 
-All non-uniform quantizers differ only in how the levels are chosen; see levels.py and kmeans.py.
+All non-uniform quantizers differ only in how the levels are chosen; see levels.py and clusters.py.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Levels with a rule behind them. Each class chooses the levels of `Codebook.fit(x, ...)`; k-means is in kmeans.py, sums of binary codes in binary_codes.py.
+"""Levels with a rule behind them. Each class chooses the levels of `Codebook.fit(x, ...)`; k-means is in clusters.py, sums of binary codes in binary_codes.py.
 
 A table is made for numbers of size 1; a *width* then scales it to each row: `largest` (so that nothing is clipped) or
 `least_squares` (so that the squared error is least).

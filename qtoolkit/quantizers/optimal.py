@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from qtoolkit.quantizers.codebook import Grid
-from qtoolkit.quantizers.kmeans import Clusters, _cluster_count, checked_weights
+from qtoolkit.quantizers.clusters import Clusters, _cluster_count, checked_weights
 from qtoolkit.quantizers.calibration import as_rows
 
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from qtoolkit.compression import weight_sharing
 from qtoolkit.compression.weight_sharing import centroid_gradient, is_shared, share, share_, unshare_
-from qtoolkit.quantizers.kmeans import ForgyInit, density_init, linear_init
+from qtoolkit.quantizers import ForgyInit, density_init, linear_init
 
 
 def _pruned(seed: int = 0, shape=(30, 40), density: float = 0.3) -> torch.Tensor:

@@ -1,34 +1,41 @@
 """What a compressed file holds, in the columns of the paper's tables 2 to 5; every size is bytes of the file."""
 
+import math
 from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
 
 from qtoolkit.compression import sections
+from qtoolkit.compression.bodies import Budget
 from qtoolkit.compression.container import Container, Section
 from qtoolkit.compression.huffman import code_lengths, total_bits
-from qtoolkit.compression.sections import Budget, Shared
+from qtoolkit.compression.sections import CONTEXT, SHARED, Shared
 
 
 @dataclass(frozen=True)
 class LayerReport:
-    """One compressed layer. Bits are per stored entry (kept weights and fillers); `percent_*` are of its float32 size."""
+    """One compressed layer. Bits are per stored entry (kept weights and fillers); `percent_*` are of its dense size.
+
+    A layer coded by context has no separate streams: its `weight_bits_huffman`, index bits and `percent_pq` are None.
+    """
 
     name: str
     shape: tuple[int, ...]
+    coder: str                          # "huffman" or "context"
     weights: int
     kept: int
     kept_percent: float
-    filler_percent: float           # fillers, relative to the weights kept
-    codebook: int                   # shared values, without the zero
-    weight_bits: int                # after pruning and sharing
-    weight_bits_huffman: float
-    index_bits: int
-    index_bits_huffman: float
-    bytes: int                      # of its section in the file
-    percent_pq: float               # the section without Huffman coding, codebook included
-    percent_pqh: float              # the section as it is
+    filler_percent: float               # fillers, relative to the weights kept
+    codebook: int                       # shared values, without the zero
+    weight_bits: int                    # after pruning and sharing
+    weight_bits_huffman: float | None
+    index_bits: int | None
+    index_bits_huffman: float | None
+    bytes: int                          # of its section in the file
+    bits_per_kept: float                # all of them, 8 bytes / kept
+    percent_pq: float | None            # the section without Huffman coding, codebook included
+    percent_pqh: float                  # the section as it is
 
 
 @dataclass(frozen=True)
@@ -48,31 +55,41 @@ class Report:
 
     def table(self) -> str:
         """The paper's table for this file, as text."""
-        head = f"{'layer':16}{'weights':>11}{'kept%':>7}{'fill%':>7}{'w bits':>7}{'+H':>6}{'i bits':>7}{'+H':>6}{'P+Q%':>8}{'P+Q+H%':>8}{'bytes':>11}"
-        rows = [f"{r.name:16}{r.weights:>11,}{r.kept_percent:>7.1f}{r.filler_percent:>7.1f}{r.weight_bits:>7}{r.weight_bits_huffman:>6.2f}"
-                f"{r.index_bits:>7}{r.index_bits_huffman:>6.2f}{r.percent_pq:>8.2f}{r.percent_pqh:>8.2f}{r.bytes:>11,}" for r in self.layers]
-        total = f"{'everything else':16}{self.other_bytes:>83,}\n{'file':16}{self.bytes:>83,}  of {self.dense_bytes:,}: {self.ratio:.2f}x"
-        return "\n".join([head, *rows, total])
+        rows = [[f"{r.name}", f"{r.weights:,}", f"{r.kept_percent:.1f}", f"{r.filler_percent:.1f}", f"{r.weight_bits}", _show(r.weight_bits_huffman),
+                 "-" if r.index_bits is None else f"{r.index_bits}", _show(r.index_bits_huffman), _show(r.percent_pq), f"{r.percent_pqh:.2f}",
+                 f"{r.bytes:,}"] for r in self.layers]
+        head = ["layer", "weights", "kept%", "fill%", "w bits", "+H", "i bits", "+H", "P+Q%", "P+Q+H%", "bytes"]
+        lines = [f"{r[0]:16}" + "".join(f"{cell:>{width}}" for cell, width in zip(r[1:], _WIDTHS)) for r in [head, *rows]]
+        total = f"{'everything else':16}{self.other_bytes:>{sum(_WIDTHS)},}\n{'file':16}{self.bytes:>{sum(_WIDTHS)},}"
+        return "\n".join([*lines, f"{total}  of {self.dense_bytes:,}: {self.ratio:.2f}x"])
+
+
+_WIDTHS = (13, 7, 7, 8, 6, 8, 6, 8, 8, 12)
+
+
+def _show(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
 
 
 def report_of(content: Container, length: int) -> Report:
     """The report of a parsed file of `length` bytes."""
     budget = Budget(content.decoded_bytes)
-    layers = tuple(_layer(s, sections.open_shared(s, budget)) for s in content.sections if s.kind == sections.SHARED)
+    layers = tuple(_layer(s, sections.open_section(s, budget)) for s in content.sections if s.kind in (SHARED, CONTEXT))
     return Report(length, content.decoded_bytes, content.decoded_bytes / length, layers, length - sum(r.bytes for r in layers))
 
 
 def _layer(section: Section, shared: Shared) -> LayerReport:
-    weights, entries = int(np.prod(shared.shape, dtype=object)), shared.codes.numel()
-    kept = int((shared.codes != 0).sum())
-    width, dense = sections.code_width(shared.codebook.numel()), max(weights * shared.dtype.itemsize, 1)
+    weights, entries, kept = math.prod(shared.shape), shared.codes.numel(), int((shared.codes != 0).sum())
+    dense, streams = max(weights * shared.dtype.itemsize, 1), section.kind == SHARED
+    width, indexed = sections.code_width(shared.codebook.numel()), shared.index_bits > 0
     fixed = section.nbytes - shared.gap_bytes - shared.code_bytes + _packed(entries, width) + _packed(entries, shared.index_bits)
     return LayerReport(
-        name=section.name.removesuffix(".weight"), shape=shared.shape, weights=weights, kept=kept, kept_percent=100 * kept / max(weights, 1),
-        filler_percent=100 * (entries - kept) / max(kept, 1) if shared.index_bits else 0.0, codebook=shared.codebook.numel() - 1,
-        weight_bits=width, weight_bits_huffman=_mean_bits(shared.codes, width), index_bits=shared.index_bits,
-        index_bits_huffman=_mean_bits(shared.gaps - 1, shared.index_bits), bytes=section.nbytes,
-        percent_pq=100 * fixed / dense, percent_pqh=100 * section.nbytes / dense)
+        name=section.name.removesuffix(".weight"), shape=shared.shape, coder="huffman" if streams else "context", weights=weights,
+        kept=kept, kept_percent=100 * kept / max(weights, 1), filler_percent=100 * (entries - kept) / max(kept, 1) if indexed else 0.0,
+        codebook=shared.codebook.numel() - 1, weight_bits=width, weight_bits_huffman=_mean_bits(shared.codes, width) if streams else None,
+        index_bits=shared.index_bits if streams else None, index_bits_huffman=_mean_bits(shared.gaps - 1, shared.index_bits) if streams else None,
+        bytes=section.nbytes, bits_per_kept=8 * section.nbytes / max(kept, 1),
+        percent_pq=100 * fixed / dense if streams else None, percent_pqh=100 * section.nbytes / dense)
 
 
 def _packed(entries: int, bits: int) -> int:

@@ -1,8 +1,9 @@
 """What the sections of a compressed file hold: tensors, each in the form that suits it, decoded bit for bit.
 
     DENSE     any dtype, as it is (float32 may be stored as float16)
-    UNIFORM   scale x signed integers of 1 to 16 bits: biases that need no 32 bits
+    UNIFORM   scale x signed integers of 2 to 16 bits: biases that need no 32 bits
     SHARED    Deep Compression: codebook, relative index, weight codes, both streams Huffman coded
+    CONTEXT   codebook, and places and codes in one adaptive arithmetic stream (context.py): smaller and slower
 
 `encode_*` makes a body, `decode` reads any of them. A body names its own shape and dtype. See book/file-format.md.
 """
@@ -16,35 +17,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from qtoolkit.compression.bodies import (DTYPES, Budget, decode_dense, decode_uniform, from_raw, narrowed, raw, read_dtype,
+                                         read_tensor_header, tensor_header)
 from qtoolkit.compression.container import BadFile, Reader, Section, varint
+from qtoolkit.compression.context import decode_codes, encode_codes
 from qtoolkit.compression.huffman import MAX_SYMBOLS, HuffmanCode, decode as huffman_decode, encode as huffman_encode
 from qtoolkit.compression.sparse_index import gaps_with_fillers
 from qtoolkit.quantizers import _checks
 from qtoolkit.quantizers.packing import pack, packed_size, unpack
 
 ARCHITECTURE, DENSE, UNIFORM, SHARED, CONTEXT = 1, 2, 3, 4, 5
-DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64, torch.int64, torch.int32, torch.int16, torch.int8,
-          torch.uint8, torch.bool)
-MAX_INDEX_BITS, MAX_CODEBOOK, _MAX_DIMS, _LARGEST_SPAN = 12, MAX_SYMBOLS - 1, 8, 1 << 48
-_PACKED, _HUFFMAN = 0, 1
-
-
-@dataclass
-class Budget:
-    """Bytes that may still be allocated for decoded tensors; spent before the memory is touched."""
-
-    left: int
-
-    def spend(self, shape: tuple[int, ...], dtype: torch.dtype) -> None:
-        size, span = dtype.itemsize * math.prod(shape), math.prod(max(extent, 1) for extent in shape)
-        if size > self.left or span > _LARGEST_SPAN:
-            raise BadFile(f"a tensor of shape {shape} needs {size} bytes, the header leaves {self.left}; the file is damaged")
-        self.left -= size
+MAX_INDEX_BITS, MAX_CODEBOOK = 12, MAX_SYMBOLS - 1
+_PACKED, _HUFFMAN, _GRID = 0, 1, 255
 
 
 @dataclass(frozen=True)
 class Shared:
-    """A SHARED body, opened: the parts whose sizes the paper's tables print."""
+    """A SHARED or CONTEXT section, opened: the parts whose sizes the paper's tables print."""
 
     shape: tuple[int, ...]
     dtype: torch.dtype
@@ -62,83 +51,6 @@ class Shared:
         weight = torch.zeros(self.shape, dtype=self.dtype)
         weight.view(-1)[self.gaps.cumsum(0) - 1] = self.codebook[self.codes]
         return weight
-
-
-def _header(shape: torch.Size, dtype: torch.dtype) -> bytes:
-    if dtype not in DTYPES or len(shape) > _MAX_DIMS:
-        raise ValueError(f"tensor is {dtype} with {len(shape)} dimensions, expected one of {DTYPES} with at most {_MAX_DIMS}")
-    return bytes([DTYPES.index(dtype), len(shape)]) + b"".join(varint(extent) for extent in shape)
-
-
-def _read_header(reader: Reader, budget: Budget) -> tuple[tuple[int, ...], torch.dtype]:
-    dtype, dims = _read_dtype(reader), reader.u8()
-    if dims > _MAX_DIMS:
-        raise BadFile(f"{reader.what} has {dims} dimensions, expected at most {_MAX_DIMS}; it is damaged")
-    shape = tuple(reader.varint() for _ in range(dims))
-    budget.spend(shape, dtype)
-    return shape, dtype
-
-
-def _read_dtype(reader: Reader) -> torch.dtype:
-    if (number := reader.u8()) >= len(DTYPES):
-        raise BadFile(f"{reader.what} has dtype number {number}, expected less than {len(DTYPES)}; it is damaged")
-    return DTYPES[number]
-
-
-def _raw(tensor: Tensor) -> bytes:
-    """Little-endian bytes (the machines that torch runs on store them so)."""
-    return tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
-
-
-def _from_raw(data: bytes, dtype: torch.dtype) -> Tensor:
-    return torch.frombuffer(bytearray(data), dtype=dtype) if data else torch.empty(0, dtype=dtype)
-
-
-def narrowed(tensor: Tensor, stored: torch.dtype) -> Tensor:
-    """`tensor` in the dtype it is stored in. Raises ValueError when finite values would become infinite."""
-    narrow = tensor.detach().to(stored)
-    if tensor.is_floating_point() and not torch.equal(narrow.isfinite(), tensor.isfinite()):
-        raise ValueError(f"values reach {float(tensor.abs().max()):g}, too large for {stored}; store them as {tensor.dtype}")
-    return narrow
-
-
-def encode_dense(tensor: Tensor, stored: torch.dtype | None = None) -> bytes:
-    """A DENSE body; `stored` narrows what is kept (float16 for a float32 bias), the tensor decodes to its own dtype."""
-    stored = stored or tensor.dtype
-    return _header(tensor.shape, tensor.dtype) + bytes([DTYPES.index(stored)]) + _raw(narrowed(tensor, stored))
-
-
-def _decode_dense(reader: Reader, budget: Budget) -> Tensor:
-    shape, dtype = _read_header(reader, budget)
-    stored = _read_dtype(reader)
-    data = reader.take(stored.itemsize * math.prod(shape))
-    if stored == torch.bool and max(data, default=0) > 1:
-        raise BadFile(f"{reader.what} holds booleans other than 0 and 1; it is damaged")
-    return _from_raw(data, stored).to(dtype).reshape(shape)
-
-
-def uniform_grid(tensor: Tensor, bits: int) -> tuple[Tensor, Tensor]:
-    """Scale and codes of the symmetric grid max|x| / (2^(bits-1) - 1): x ~ scale * codes, rounding half to even."""
-    _checks.bit_width(bits, smallest=2)
-    tensor = _checks.real_tensor(tensor.detach()).float()
-    scale = tensor.abs().max() / (2 ** (bits - 1) - 1)
-    return (scale, torch.round(tensor / scale).to(torch.int32)) if scale > 0 else (torch.tensor(1.0), tensor.to(torch.int32))
-
-
-def encode_uniform(tensor: Tensor, bits: int) -> bytes:
-    """A UNIFORM body: float32 scale and `bits`-bit two's complement codes of a real tensor."""
-    scale, codes = uniform_grid(tensor, bits)
-    return _header(tensor.shape, tensor.dtype) + struct.pack("<Bf", bits, float(scale)) + pack(codes, bits).numpy().tobytes()
-
-
-def _decode_uniform(reader: Reader, budget: Budget) -> Tensor:
-    shape, dtype = _read_header(reader, budget)
-    bits, scale = struct.unpack("<Bf", reader.take(5))
-    if not 2 <= bits <= 16 or not 0 < scale < float("inf") or not dtype.is_floating_point:
-        raise BadFile(f"{reader.what} is {bits}-bit codes of scale {scale} for {dtype}; it is damaged")
-    count = math.prod(shape)
-    codes = unpack(_from_raw(reader.take(packed_size(count, bits)), torch.uint8), bits, count, signed=True) if count else torch.empty(0)
-    return (codes * torch.tensor(scale, dtype=torch.float32)).to(dtype).reshape(shape)
 
 
 def encode_symbols(symbols: Tensor, bits: int, huffman: bool = True) -> bytes:
@@ -160,11 +72,52 @@ def decode_symbols(reader: Reader, count: int, bits: int) -> Tensor:
         raise BadFile(f"{reader.what} claims {count} symbols in {reader.left} bytes; it is damaged")
     form = reader.u8()
     if form == _PACKED:
-        return unpack(_from_raw(reader.take(packed_size(count, bits)), torch.uint8), bits, count) if count else torch.empty(0, dtype=torch.int32)
+        return unpack(from_raw(reader.take(packed_size(count, bits)), torch.uint8), bits, count) if count else torch.empty(0, dtype=torch.int32)
     if form != _HUFFMAN or (size := reader.varint()) > 1 << bits:
         raise BadFile(f"{reader.what} has a stream of form {form}, expected {_PACKED} or {_HUFFMAN} with a table of at most 2^{bits} lengths")
-    lengths = unpack(_from_raw(reader.take(packed_size(size, 4)), torch.uint8), 4, size).numpy().astype(np.uint8)
+    lengths = unpack(from_raw(reader.take(packed_size(size, 4)), torch.uint8), 4, size).numpy().astype(np.uint8)
     return torch.from_numpy(huffman_decode(reader.take(reader.varint()), HuffmanCode(lengths), count).astype(np.int32))
+
+
+def grid_step(codebook: Tensor) -> float | None:
+    """The step of a float32 codebook of whole multiples, at most 127 of them each way, exactly; None for any other codebook.
+
+    >>> grid_step(torch.tensor([0.0, -0.5, 0.25, 0.5])), grid_step(torch.tensor([0.0, 0.3, 1.0]))
+    (0.25, None)
+    """
+    values = codebook[1:]
+    if values.dtype != torch.float32 or values.numel() < 2 or not values.all() or (values.diff() <= 0).any():
+        return None
+    step = values.abs().min()
+    levels = torch.round(values / step)
+    return float(step) if levels.abs().max() <= 127 and torch.equal(levels * step, values) else None
+
+
+def _write_codebook(codes: Tensor, codebook: Tensor, stored: torch.dtype) -> tuple[bytes, Tensor, int]:
+    """Bytes of the codebook, codes that go with it, and its size without the zero. A grid is one step and a level count."""
+    if codebook.numel() > MAX_CODEBOOK + 1 or codebook.numel() < 1 or codebook[0] != 0:
+        raise ValueError(f"codebook has {codebook.numel()} entries, expected 1 to {MAX_CODEBOOK + 1}, the first of them 0")
+    if (step := grid_step(codebook)) is None:
+        size = codebook.numel() - 1
+        return bytes([DTYPES.index(stored)]) + varint(size) + raw(narrowed(codebook[1:], stored)), codes, size
+    levels = torch.round(codebook / step).to(torch.int32)
+    most = int(levels.abs().max())
+    places = torch.where(levels < 0, levels + most + 1, levels + most * (levels > 0)).to(torch.int16)
+    return struct.pack("<Bf", _GRID, step) + varint(most), places[codes.long()], 2 * most
+
+
+def _read_codebook(reader: Reader, dtype: torch.dtype) -> Tensor:
+    grid = reader.data[reader.at : reader.at + 1] == bytes([_GRID])
+    if grid:
+        step, most = struct.unpack("<xf", reader.take(5))[0], reader.varint()
+        if dtype != torch.float32 or not 0 < step < math.inf or not 0 < most <= 127:
+            raise BadFile(f"{reader.what} has a grid of {most} levels, {step} apart, for {dtype}; it is damaged")
+        levels = torch.arange(-most, most + 1)
+        return torch.cat([torch.zeros(1), levels[levels != 0] * torch.tensor(step)])
+    stored, size = read_dtype(reader), reader.varint()
+    if size > MAX_CODEBOOK or not dtype.is_floating_point or not stored.is_floating_point:
+        raise BadFile(f"{reader.what} has {size} shared weights of {stored} for {dtype}; it is damaged")
+    return torch.cat([torch.zeros(1, dtype=dtype), from_raw(reader.take(size * stored.itemsize), stored).to(dtype)])
 
 
 def encode_shared(codes: Tensor, codebook: Tensor, index_bits: int, stored: torch.dtype | None = None, huffman: bool = True) -> bytes:
@@ -172,18 +125,23 @@ def encode_shared(codes: Tensor, codebook: Tensor, index_bits: int, stored: torc
 
     `index_bits` 1 to 12 stores gaps with filler zeros; 0 stores a code for every weight instead (dense layers).
     """
-    if codebook.numel() > MAX_CODEBOOK + 1 or codebook.numel() < 1 or codebook[0] != 0:
-        raise ValueError(f"codebook has {codebook.numel()} entries, expected 1 to {MAX_CODEBOOK + 1}, the first of them 0")
     _checks.bit_width(index_bits, "index_bits", smallest=0, largest=MAX_INDEX_BITS)
-    stored, flat = stored or codebook.dtype, _checks.code_tensor(codes).reshape(-1)
-    head = _header(codes.shape, codebook.dtype) + bytes([index_bits, DTYPES.index(stored)]) + varint(codebook.numel() - 1) + _raw(narrowed(codebook[1:], stored))
-    bits = code_width(codebook.numel())
+    book, codes, size = _write_codebook(_checks.code_tensor(codes), codebook, stored or codebook.dtype)
+    head, flat = tensor_header(codes.shape, codebook.dtype) + bytes([index_bits]) + book, codes.reshape(-1)
     if index_bits == 0:
-        return head + encode_symbols(flat, bits, huffman)
-    gaps, entry = gaps_with_fillers(torch.nonzero(flat).flatten(), index_bits)
+        return head + encode_symbols(flat, code_width(size + 1), huffman)
+    places = torch.nonzero(flat).flatten()
+    gaps, entry = gaps_with_fillers(places, index_bits)
     entries = torch.zeros_like(gaps, dtype=torch.int32)
-    entries[entry] = flat[flat != 0].to(torch.int32)
-    return head + varint(gaps.numel()) + encode_symbols(gaps - 1, index_bits, huffman) + encode_symbols(entries, bits, huffman)
+    entries[entry] = flat[places].to(torch.int32)
+    return head + varint(gaps.numel()) + encode_symbols(gaps - 1, index_bits, huffman) + encode_symbols(entries, code_width(size + 1), huffman)
+
+
+def encode_context(codes: Tensor, codebook: Tensor, neighbor: int = 0, stored: torch.dtype | None = None) -> bytes:
+    """A CONTEXT body for a tensor of codes (0 = pruned) and its codebook; `neighbor` as in `context.encode_codes`."""
+    book, codes, size = _write_codebook(_checks.code_tensor(codes), codebook, stored or codebook.dtype)
+    head = tensor_header(codes.shape, codebook.dtype) + book + varint(neighbor)
+    return head + encode_codes(codes, code_width(size + 1), neighbor)
 
 
 def code_width(codebook_size: int) -> int:
@@ -195,38 +153,47 @@ def code_width(codebook_size: int) -> int:
     return max(1, (codebook_size - 1).bit_length())
 
 
-def open_shared(section: Section, budget: Budget) -> Shared:
-    """Parse and check a SHARED section without making the dense tensor. Raises BadFile."""
-    return _guarded(_open_shared, section, budget)
+def open_section(section: Section, budget: Budget) -> Shared:
+    """Parse and check a SHARED or CONTEXT section without making the dense tensor. Raises BadFile."""
+    return _guarded(_OPENERS[section.kind], section, budget)
 
 
 def _open_shared(reader: Reader, budget: Budget) -> Shared:
-    what = reader.what
-    shape, dtype = _read_header(reader, budget)
-    index_bits, stored, size = reader.u8(), _read_dtype(reader), reader.varint()
-    if index_bits > MAX_INDEX_BITS or size > MAX_CODEBOOK or not dtype.is_floating_point or not stored.is_floating_point:
-        raise BadFile(f"{what} has {index_bits}-bit gaps and {size} shared weights; it is damaged")
-    codebook = torch.cat([torch.zeros(1, dtype=dtype), _from_raw(reader.take(size * stored.itemsize), stored).to(dtype)])
-    bits, numel = code_width(size + 1), math.prod(shape)
-    count = reader.varint() if index_bits else numel
+    shape, dtype = read_tensor_header(reader, budget)
+    if (index_bits := reader.u8()) > MAX_INDEX_BITS:
+        raise BadFile(f"{reader.what} has {index_bits}-bit gaps, expected at most {MAX_INDEX_BITS}; it is damaged")
+    codebook = _read_codebook(reader, dtype)
+    count = reader.varint() if index_bits else math.prod(shape)
     before = reader.left
     gaps = decode_symbols(reader, count, index_bits) + 1 if index_bits else torch.empty(0, dtype=torch.int32)
     between = reader.left
-    codes = decode_symbols(reader, count, bits)
-    if (count and int(codes.max()) > size) or int(gaps.sum()) > numel:
-        raise BadFile(f"{what} points outside its codebook or its tensor; it is damaged")
-    return Shared(shape, dtype, index_bits, codebook, gaps, codes, before - between, between - reader.left)
+    codes = decode_symbols(reader, count, code_width(codebook.numel()))
+    if int(gaps.sum()) > math.prod(shape):
+        raise BadFile(f"{reader.what} points outside its tensor; it is damaged")
+    return Shared(shape, dtype, index_bits, codebook, gaps, _inside(codes, codebook, reader), before - between, between - reader.left)
 
 
-def _decode_shared(reader: Reader, budget: Budget) -> Tensor:
-    return _open_shared(reader, budget).dense()
+def _open_context(reader: Reader, budget: Budget) -> Shared:
+    shape, dtype = read_tensor_header(reader, budget)
+    codebook, neighbor, size = _read_codebook(reader, dtype), reader.varint(), reader.left
+    codes = decode_codes(reader.take(size), shape, code_width(codebook.numel()), neighbor)
+    return Shared(shape, dtype, 0, codebook, torch.empty(0, dtype=torch.int32), _inside(codes.reshape(-1), codebook, reader), 0, size)
 
 
-_DECODERS = {DENSE: _decode_dense, UNIFORM: _decode_uniform, SHARED: _decode_shared}
+def _inside(codes: Tensor, codebook: Tensor, reader: Reader) -> Tensor:
+    if codes.numel() and int(codes.max()) >= codebook.numel():
+        raise BadFile(f"{reader.what} points outside its codebook; it is damaged")
+    return codes
+
+
+_OPENERS = {SHARED: _open_shared, CONTEXT: _open_context}
+_DECODERS = {DENSE: decode_dense, UNIFORM: decode_uniform}
 
 
 def decode(section: Section, budget: Budget) -> Tensor:
     """The tensor of any section that holds one. Raises BadFile for everything else."""
+    if section.kind in _OPENERS:
+        return open_section(section, budget).dense()
     if section.kind not in _DECODERS:
         raise BadFile(f"section '{section.name}' has type {section.kind}, which this version does not know; a newer qtoolkit may read it")
     return _guarded(_DECODERS[section.kind], section, budget)

@@ -16,7 +16,7 @@ from torch import nn
 
 from qtoolkit.compression import pipeline, report
 from qtoolkit.compression.container import BadFile
-from qtoolkit.compression.pipeline import LayerRecipe, Recipe, compress, decompress, evaluate, inspect, paper_recipe
+from qtoolkit.compression.pipeline import ContextRecipe, LayerRecipe, Recipe, compress, decompress, evaluate, inspect, paper_recipe
 from qtoolkit.compression.pruning import prune_
 from qtoolkit.compression.weight_sharing import share_
 
@@ -59,7 +59,8 @@ def test_docstrings_run():
 
 @pytest.mark.parametrize("recipe", [
     Recipe(), Recipe(LayerRecipe(density=0.1)), Recipe(LayerRecipe(0.3, 3, 0)), Recipe(LayerRecipe(0.05, 4, 2), huffman=False),
-    Recipe(LayerRecipe(0.2, 8, 8), layers={"0": LayerRecipe(0.9, 2, 1)}, codebook=torch.float16, bias_bits=8)])
+    Recipe(LayerRecipe(0.2, 8, 8), layers={"0": LayerRecipe(0.9, 2, 1)}, codebook=torch.float16, bias_bits=8),
+    Recipe(ContextRecipe(0.2, 3), layers={"8": LayerRecipe(0.1)}, codebook=torch.float16, bias_bits=4)])
 def test_the_file_is_the_model_bit_for_bit(tmp_path, recipe):
     path, model = tmp_path / "net.qtdc", _convnet()
     before = pickle.dumps(model.state_dict())
@@ -115,6 +116,16 @@ def test_without_huffman_the_section_has_the_size_that_the_report_predicts(tmp_p
         assert a.percent_pq == pytest.approx(b.percent_pqh, abs=0.02 if a.weights > 2000 else 0.2)
         entries = b.kept * (1 + b.filler_percent / 100)
         assert b.bytes == pytest.approx(entries * (b.weight_bits + b.index_bits) / 8 + 4 * b.codebook, abs=30)
+
+
+def test_the_context_coder_is_smaller_and_decodes_to_the_same(tmp_path):
+    model = _convnet()
+    huffman = compress(model, tmp_path / "a", Recipe(LayerRecipe(0.2, 3)))
+    context = compress(model, tmp_path / "b", Recipe(ContextRecipe(0.2, 3)))
+    assert context.bytes < huffman.bytes and _same(decompress(tmp_path / "a"), decompress(tmp_path / "b"))
+    assert [layer.kept for layer in context.layers] == [layer.kept for layer in huffman.layers]
+    assert {layer.coder for layer in context.layers} == {"context"} and " - " in context.table()
+    assert context.layers[2].index_bits is None and json.dumps(context.to_dict())
 
 
 def test_any_module_can_be_stored_but_not_rebuilt_without_its_class(tmp_path):

@@ -8,17 +8,19 @@ import zlib
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
-from qtoolkit.compression import container, sections
+from qtoolkit.compression import bodies, container, sections
+from qtoolkit.compression.bodies import DTYPES, Budget, encode_dense, encode_uniform
 from qtoolkit.compression.container import BadFile, Container, Reader, Section, from_bytes, read, to_bytes, varint, write
-from qtoolkit.compression.sections import (DENSE, DTYPES, SHARED, UNIFORM, Budget, code_width, decode, encode_dense,
-                                           encode_shared, encode_uniform, open_shared)
+from qtoolkit.compression.sections import (CONTEXT, DENSE, SHARED, UNIFORM, code_width, decode, encode_context, encode_shared,
+                                           grid_step, open_section)
 
 
 def test_docstrings_run():
     assert doctest.testmod(container).failed == 0
     assert doctest.testmod(sections).failed == 0
+    assert doctest.testmod(bodies).failed == 0
 
 
 @given(st.integers(0, 2**62 - 1))
@@ -117,12 +119,12 @@ def test_shared_tensors_come_back_bit_for_bit(seed, size, density, index_bits, h
     codebook = torch.cat([torch.zeros(1), torch.randn(size, generator=generator)])
     body = encode_shared(codes, codebook, index_bits, huffman=huffman)
     assert _same_bits(decode(Section(SHARED, "w", body), Budget(385 * 4)), codebook[codes])
-    opened = open_shared(Section(SHARED, "w", body), Budget(385 * 4))
+    opened = open_section(Section(SHARED, "w", body), Budget(385 * 4))
     kept = int((codes != 0).sum())
     assert int((opened.codes != 0).sum()) == kept and (opened.gaps.numel() >= kept or index_bits == 0)
     assert opened.gap_bytes + opened.code_bytes < len(body)
     with pytest.raises(BadFile, match="the header leaves"):
-        open_shared(Section(SHARED, "w", body), Budget(385 * 4 - 1))
+        open_section(Section(SHARED, "w", body), Budget(385 * 4 - 1))
 
 
 def test_shared_sections_of_every_strange_size():
@@ -140,12 +142,34 @@ def test_the_fixed_width_size_is_the_papers_arithmetic():
     codes = torch.randint(1, 32, (300, 784), generator=generator) * (torch.rand(300, 784, generator=generator) < 0.08)
     codebook = torch.cat([torch.zeros(1), torch.randn(31, generator=generator)])
     body = encode_shared(codes, codebook, 5, huffman=False)
-    opened = open_shared(Section(SHARED, "w", body), Budget(10**6))
+    opened = open_section(Section(SHARED, "w", body), Budget(10**6))
     entries = opened.codes.numel()
     streams = 2 * (1 + (entries * 5 + 7) // 8)
     assert opened.gap_bytes + opened.code_bytes == streams
     assert len(body) - streams < 31 * 4 + 16
     assert len(encode_shared(codes, codebook, 5)) < len(body)
+
+
+@settings(max_examples=20)
+@given(st.integers(0, 9), st.integers(1, 40), st.floats(0, 1), st.sampled_from([0, 3, 11]))
+def test_context_tensors_come_back_bit_for_bit(seed, size, density, neighbor):
+    generator = torch.Generator().manual_seed(seed)
+    codes = torch.randint(1, size + 1, (7, 5, 11), generator=generator) * (torch.rand(7, 5, 11, generator=generator) < density)
+    codebook = torch.cat([torch.zeros(1), torch.randn(size, generator=generator)])
+    body = encode_context(codes, codebook, neighbor)
+    assert _same_bits(decode(Section(CONTEXT, "w", body), Budget(385 * 4)), codebook[codes])
+
+
+@pytest.mark.parametrize("levels", [[-2, -1, 1, 2], [-3, 1, 2], [-1, 5], [1, 2, 127], [-7, -1]])
+@pytest.mark.parametrize("step", [0.125, 0.0371, 1e-20])
+def test_a_uniform_grid_is_stored_as_its_step(levels, step):
+    values = torch.tensor(levels) * torch.tensor(step)
+    codebook = torch.cat([torch.zeros(1), values])
+    codes = torch.arange(40).reshape(4, 10) % len(codebook)
+    assert grid_step(codebook) == pytest.approx(step)
+    for kind, body in ((SHARED, encode_shared(codes, codebook, 5, torch.float16)), (CONTEXT, encode_context(codes, codebook))):
+        assert _same_bits(decode(Section(kind, "w", body), Budget(160)), codebook[codes])
+    assert grid_step(torch.cat([torch.zeros(1), values + step / 3])) is None
 
 
 def test_a_section_of_a_later_type_is_named_as_such():

@@ -84,6 +84,20 @@ def verify() -> None:
     _finish(bool(room.main()))
 
 
+@app.command()
+def check(
+    chapter: Annotated[Optional[str], typer.Argument(help="A chapter, such as ch02; without it, all.")] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Check again whenever a notebook is saved.")] = False,
+) -> None:
+    """Run your exercise notebooks and print what the checks say; fails until all of them pass."""
+    from qtoolkit.check import terminal as room
+
+    try:
+        _finish(bool(room.main(chapter, watch)))
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
 @app.command("list")
 def list_() -> None:
     """All exercises of the course, which of them are done, and which comes next."""

@@ -54,6 +54,7 @@ def quantize_(model: nn.Module, config, filter_fn: Callable[[nn.Module, str], bo
     replaced once and stays shared. Subclasses of Linear and Conv2d are left alone: their owner may rely on them.
     Raises TypeError if `model` or `config` is none, ValueError if no layer was chosen or the model itself is the layer.
     The signature is torchao's.
+    See: book/chapters/02-uniform-quantization.ipynb#bits-and-accuracy
 
     >>> model = nn.Sequential(nn.Linear(8, 4), nn.ReLU(), nn.Linear(4, 2))
     >>> quantize_(model, WeightOnly(), filter_fn=lambda module, name: name == "2")[2]

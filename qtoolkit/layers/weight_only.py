@@ -44,6 +44,7 @@ class WeightOnlyLinear(_WeightOnly):
     """y = x W~^T + b with W~ read back from codes. x: (..., in), y: (..., out), both real.
 
     Source: Gholami et al. 2021, section IV-A (simulated quantization).
+    See: book/chapters/02-uniform-quantization.ipynb#bits-and-accuracy
 
     >>> from qtoolkit.quantizers import Affine, Scheme
     >>> w = torch.linspace(-1, 1, 32).reshape(4, 8)
@@ -74,6 +75,7 @@ class WeightOnlyConv2d(_WeightOnly):
 
     stride, padding, dilation, groups and padding_mode mean what they mean in `torch.nn.Conv2d`.
     Source: Gholami et al. 2021, section IV-A (simulated quantization).
+    See: book/chapters/02-uniform-quantization.ipynb#bits-and-accuracy
     """
 
     _axes = ("out", "in / groups", "height", "width")

@@ -28,6 +28,7 @@ def quantize(x: Tensor, scale: Tensor, zero_point: Tensor, qmin: int, qmax: int)
     1/S in float32, which differs only for an x within one rounding error of a tie.
     Raises TypeError or ValueError for NaN, infinite, empty or integer x, S <= 0, Z outside qmin..qmax, shapes that do not fit.
     Source: Gholami et al. 2021, equation 2 (with the sign of Z turned).
+    See: book/chapters/02-uniform-quantization.ipynb#rounding-and-clamping
 
     >>> quantize(torch.tensor([-1.0, 0.0, 0.26, 9.0]), scale=0.1, zero_point=0, qmin=-8, qmax=7)
     tensor([-8,  0,  3,  7], dtype=torch.int8)
@@ -43,19 +44,20 @@ def dequantize(codes: Tensor, scale: Tensor, zero_point: Tensor) -> Tensor:
     codes: integers of any shape; scale and zero_point broadcast against them. Returns reals in the dtype of scale.
     Raises TypeError or ValueError for real codes, S <= 0, shapes that do not fit.
     Source: Gholami et al. 2021, equation 3 (with the sign of Z turned).
+    See: book/chapters/02-uniform-quantization.ipynb#rounding-and-clamping
 
     >>> dequantize(torch.tensor([-8, 0, 7]), scale=0.5, zero_point=0)
     tensor([-4.0000,  0.0000,  3.5000])
     """
-    scale, zero_point = _checks.scale_tensor(scale), _checks.zero_point_tensor(zero_point)
-    _checks.fits("codes", _checks.code_tensor(codes), scale=scale, zero_point=zero_point)
-    return scale * (codes.to(torch.int32) - zero_point)
+    codes, scale, zero_point = _checked_codes(codes, scale, zero_point)
+    return scale * (codes - zero_point)
 
 
 def fake_quantize(x: Tensor, scale: Tensor, zero_point: Tensor, qmin: int, qmax: int) -> Tensor:
     """Quantize and come back: the real numbers that survive, still as reals in the dtype of x.
 
-    Raises what `quantize` raises.
+    Raises what `quantize` raises. Source: Gholami et al. 2021, section IV-A.
+    See: book/chapters/02-uniform-quantization.ipynb#rounding-and-clamping
 
     >>> fake_quantize(torch.tensor([0.26, 9.0]), scale=0.5, zero_point=0, qmin=-8, qmax=7)
     tensor([0.5000, 3.5000])
@@ -74,6 +76,8 @@ def choose_qparams(lo: Tensor, hi: Tensor, scheme: Scheme) -> tuple[Tensor, Tens
     smallest normal number and the largest for which S (q - Z) cannot overflow.
     Raises TypeError or ValueError for NaN, lo > hi, or unsigned symmetric codes for a range with negative numbers.
     Source: Gholami et al. 2021, equation 4 and section III-C.
+    See: book/chapters/02-uniform-quantization.ipynb#symmetric-quantization
+    See: book/chapters/02-uniform-quantization.ipynb#asymmetric-quantization-and-the-zero-point
 
     >>> choose_qparams(-1.0, 3.0, Scheme(bits=2, symmetric=False, signed=False))
     (tensor(1.3333), tensor(1, dtype=torch.int32))
@@ -95,24 +99,21 @@ def absorb_zero_point(weight_codes: Tensor, zero_point: int, bias: Tensor | None
     S_weight S_input, or None. Returns the new int32 bias, so that the inner loop multiplies raw codes. Zero padding of the
     input must then pad with Z. Raises TypeError or ValueError for real operands, shapes that do not fit, int32 overflow.
     Source: Gholami et al. 2021, section III-C; Jacob et al. 2018, section 2.3.
+    See: book/chapters/02-uniform-quantization.ipynb#the-zero-point-in-a-matrix-product
 
     >>> absorb_zero_point(torch.tensor([[1, 2], [3, -3]]), zero_point=10, bias=torch.tensor([5, 5]))
     tensor([-25,   5], dtype=torch.int32)
     """
-    if _checks.code_tensor(weight_codes, "weight_codes").dim() < 2:
-        raise ValueError(f"weight_codes has shape {tuple(weight_codes.shape)}, expected (out, in) or (out, in, height, width)")
+    weight_codes, bias = _checked_layer(weight_codes, bias)
     totals = weight_codes.flatten(1).sum(1, dtype=torch.int64)
-    bias = torch.zeros_like(totals) if bias is None else _checks.code_tensor(bias, "bias").to(torch.int64)
-    if bias.shape != totals.shape:
-        raise ValueError(f"bias has shape {tuple(bias.shape)}, expected ({totals.numel()},): one value an output channel")
-    absorbed = bias - _checks.zero_point_tensor(zero_point) * totals
-    if absorbed.abs().max() >= 2**31:
-        raise ValueError(f"the new bias reaches {absorbed.abs().max().item()}, which int32 cannot hold; use fewer bits")
-    return absorbed.to(torch.int32)
+    return _as_int32(bias - _checks.zero_point_tensor(zero_point) * totals)
 
 
 class Affine:
     """Evenly spaced levels: a scheme with the scale and zero point of each block, both shaped (n_blocks, 1).
+
+    Source: Gholami et al. 2021, section III-B.
+    See: book/chapters/02-uniform-quantization.ipynb#symmetric-quantization
 
     >>> quantizer = Affine.fit(torch.tensor([-1.0, 0.5, 2.0]), Scheme(bits=8, symmetric=False))
     >>> quantizer.encode(torch.tensor([-1.0, 0.0, 2.0])).codes
@@ -215,6 +216,30 @@ def _usable(scale: Tensor, steps: int) -> Tensor:
     """The scale, kept away from 0 and infinity."""
     limits = torch.finfo(scale.dtype)
     return torch.where(scale > 0, scale, 1).clamp(limits.tiny, limits.max / (steps + 1))
+
+
+def _checked_codes(codes: Tensor, scale, zero_point) -> tuple[Tensor, Tensor, Tensor]:
+    """Codes as int32, with a scale and zero point that fit them."""
+    scale, zero_point = _checks.scale_tensor(scale), _checks.zero_point_tensor(zero_point)
+    _checks.fits("codes", _checks.code_tensor(codes), scale=scale, zero_point=zero_point)
+    return codes.to(torch.int32), scale, zero_point
+
+
+def _checked_layer(weight_codes: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The weight of a layer and its bias as int64, zeros if there is none."""
+    if _checks.code_tensor(weight_codes, "weight_codes").dim() < 2:
+        raise ValueError(f"weight_codes has shape {tuple(weight_codes.shape)}, expected (out, in) or (out, in, height, width)")
+    out = len(weight_codes)
+    bias = torch.zeros(out, dtype=torch.int64) if bias is None else _checks.code_tensor(bias, "bias").to(torch.int64)
+    if bias.shape != (out,):
+        raise ValueError(f"bias has shape {tuple(bias.shape)}, expected ({out},): one value an output channel")
+    return weight_codes, bias
+
+
+def _as_int32(bias: Tensor) -> Tensor:
+    if bias.numel() and bias.abs().max() >= 2**31:
+        raise ValueError(f"the new bias reaches {bias.abs().max().item()}, which int32 cannot hold; use fewer bits")
+    return bias.to(torch.int32)
 
 
 def _checked(x: Tensor, scale, zero_point, qmin: int, qmax: int) -> tuple[Tensor, Tensor, Tensor]:

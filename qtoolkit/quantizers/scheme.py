@@ -182,6 +182,7 @@ class Scheme:
     `symmetric` fixes the zero point at code 0. `narrow_range` gives up the lowest code, which makes Q(-x) = -Q(x).
     Raises TypeError or ValueError for bits outside 1..16 and for a narrow range without a sign or with 1 bit.
     Source: Gholami et al. 2021, section III-B and III-C.
+    See: book/chapters/02-uniform-quantization.ipynb#symmetric-quantization
 
     >>> Scheme(bits=4).qmin, Scheme(bits=4).qmax, Scheme(bits=4, narrow_range=True).qmin
     (-8, 7, -7)

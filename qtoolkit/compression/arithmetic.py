@@ -105,7 +105,7 @@ class Decoder:
 
     def finish(self) -> None:
         """Raises ValueError unless the stream ends as the encoder would have ended it."""
-        if self.data[self.at - 4 :] != _shortest_within(self.low, self.high):
+        if self.at - 4 > len(self.data) or self.data[self.at - 4 :] != _shortest_within(self.low, self.high):
             raise ValueError("the coded stream does not end with its data; it is damaged or cut short")
 
 

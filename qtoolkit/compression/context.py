@@ -57,7 +57,9 @@ def _walk(coder: Coder, codes: array, shape: tuple[int, int], width: int, neighb
             at = start + column
             contexts, select = _mask_contexts(codes, at, row, column, columns, neighbor, column_counts[column], in_row)
             if mask.code(coder, int(codes[at] != 0), contexts, select):
-                codes[at] = _code_value(coder, value, codes[at], width, row, column)
+                if not (code := _code_value(coder, value, codes[at], width, row, column)):
+                    raise ValueError("a kept weight has the code of a pruned one; the coded stream is damaged")
+                codes[at] = code
                 column_counts[column] += 1
                 in_row += 1
     return codes

@@ -1,5 +1,7 @@
 """Questions with several options, each with its own explanation."""
 
+from random import Random
+
 import traitlets
 
 from qtoolkit.lab.widgets.base import Widget, synced
@@ -20,7 +22,7 @@ class Quiz(Widget):
             raise ValueError("given no questions, expected at least one")
         for asked in questions:
             check_question(asked)
-        super().__init__(questions=questions)
+        super().__init__(questions=[asked | {"options": shuffled(asked)} for asked in questions])
 
     def __repr__(self) -> str:
         return f"Quiz({len(self.questions)} question{'s' * (len(self.questions) != 1)})"
@@ -36,6 +38,11 @@ def check_question(asked: dict) -> None:
     for option in options:
         if not option.get("text") or not option.get("explanation"):
             raise ValueError(f"{name!r}: option {option.get('text')!r} needs a text and an explanation")
+
+
+def shuffled(asked: dict) -> list[dict]:
+    """The options in an order that depends on the question alone: authors may write the right one first."""
+    return Random(asked["question"]).sample(asked["options"], len(asked["options"]))
 
 
 def quiz(questions: list[dict]) -> Quiz:

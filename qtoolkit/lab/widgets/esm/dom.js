@@ -71,18 +71,18 @@ const KINDS = { slider, choice, steps };
 
 /**
  * Show a widget: its title, its controls, a picture, a row of facts, and a sentence that says what the picture shows.
- * draw(values, width) returns {picture: [nodes], facts: [[name, value, title], ...], words}. It runs when a control moves or the width changes.
+ * draw(values, width) returns {picture: [nodes], facts: [[name, value], ...], words}. It runs when a control moves or the width changes.
  */
 export function mount(el, { title, controls, draw }) {
   const values = Object.fromEntries(controls.map((control) => [control.key, control.value ?? 0]));
   const picture = h("div", { class: "qt-picture" });
-  const facts = h("dl", { class: "qt-facts" });
+  const facts = h("div", { class: "qt-facts" });
   const words = h("p", { class: "qt-words", role: "status" });
   let width = 0;
   const update = () => {
     const shown = draw(values, width || 640);
     picture.replaceChildren(...shown.picture);
-    facts.replaceChildren(...(shown.facts ?? []).map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
+    facts.replaceChildren(...(shown.facts ?? []).map(([name, value]) => h("div", {}, h("span", {}, name), h("strong", {}, value))));
     words.textContent = shown.words;
   };
   const panel = controls.map((control) => KINDS[control.kind](control, (value) => { values[control.key] = value; update(); }));

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from qtoolkit.kernels._lib import library
-from qtoolkit.kernels.ops import _torch_library
+from qtoolkit.kernels.ops import register
 
 _LANE, _BAD_CODE = 4096, 1
 
@@ -37,7 +37,6 @@ def _check_encode(symbols: Tensor, lengths: Tensor) -> None:
 
 
 def _decode(stream: Tensor, lengths: Tensor, count: int) -> Tensor:
-    _check_decode(stream, lengths, count)
     if library is None:
         return _portable_decode(stream, lengths, count)
     stream, out = stream.contiguous(), torch.empty(count, dtype=torch.int16)
@@ -49,7 +48,6 @@ def _decode(stream: Tensor, lengths: Tensor, count: int) -> Tensor:
 
 
 def _encode(symbols: Tensor, lengths: Tensor) -> Tensor:
-    _check_encode(symbols, lengths)
     if library is None:
         return _portable_encode(symbols, lengths)
     symbols, count = symbols.contiguous(), symbols.numel()
@@ -91,11 +89,5 @@ def _encode_shape(symbols: Tensor, lengths: Tensor) -> Tensor:
     return symbols.new_empty(torch.library.get_ctx().new_dynamic_size(), dtype=torch.uint8)
 
 
-for _signature, _kernel, _shape in (("huffman_decode(Tensor stream, Tensor lengths, SymInt count) -> Tensor", _decode, _decode_shape),
-                                    ("huffman_encode(Tensor symbols, Tensor lengths) -> Tensor", _encode, _encode_shape)):
-    _torch_library.define(_signature)
-    _torch_library.impl(_signature.split("(")[0], _kernel, "CPU")
-    torch.library.register_fake(f"qtoolkit::{_signature.split('(')[0]}", _shape, lib=_torch_library)
-
-huffman_decode = torch.ops.qtoolkit.huffman_decode.default
-huffman_encode = torch.ops.qtoolkit.huffman_encode.default
+huffman_decode = register("huffman_decode(Tensor stream, Tensor lengths, SymInt count) -> Tensor", _decode, _check_decode, _decode_shape)
+huffman_encode = register("huffman_encode(Tensor symbols, Tensor lengths) -> Tensor", _encode, _check_encode, _encode_shape)

@@ -20,25 +20,25 @@ def quantize_int8(x: Tensor, scale: float, zero_point: int) -> Tensor:
     out = torch.empty(x.shape, dtype=torch.int8)
     status = library.qk_quantize(x.data_ptr(), x.numel(), scale, zero_point, out.data_ptr(), _threads())
     if status:
-        _fail(status, x, x, 0)
+        _fail(status, x, 0, list)
     return out
 
 
 def int8_linear(x: Tensor, layer: Tensor, out_features: int) -> Tensor:
     """int8 codes in, int8 codes out."""
-    return _linear(library.qk_linear_int8, x.contiguous(), layer, out_features, torch.int8)
+    return linear(library.qk_linear_int8, x.contiguous(), layer, out_features, torch.int8)
 
 
 def int8_linear_float(x: Tensor, layer: Tensor, out_features: int) -> Tensor:
     """int8 codes in, float32 out."""
-    return _linear(library.qk_linear_float, x.contiguous(), layer, out_features, torch.float32)
+    return linear(library.qk_linear_float, x.contiguous(), layer, out_features, torch.float32)
 
 
 def int8_dynamic_linear(x: Tensor, layer: Tensor, out_features: int) -> Tensor:
     """float in, float out, int8 inside."""
     if x.dtype is not torch.float32:
         return int8_dynamic_linear(x.to(torch.float32), layer, out_features).to(x.dtype)
-    return _linear(library.qk_linear_dynamic, x.contiguous(), layer, out_features, torch.float32)
+    return linear(library.qk_linear_dynamic, x.contiguous(), layer, out_features, torch.float32)
 
 
 def int8_plan(x: Tensor, plan: Tensor, out_features: int) -> Tensor:
@@ -51,27 +51,30 @@ def int8_plan(x: Tensor, plan: Tensor, out_features: int) -> Tensor:
     status = library.qk_plan(plan.data_ptr(), plan.numel(), x.data_ptr(), rows, prod(inner), out.data_ptr(), out_features,
                              _threads())
     if status:
-        _fail(status, x, plan, out_features, plan=True)
+        _fail(status, x, out_features, lambda: [_sizes(layer) for layer in unpack_plan(plan)[0]])
     return out
 
 
-def _linear(function, x: Tensor, layer: Tensor, out_features: int, dtype: torch.dtype) -> Tensor:
+def linear(function, x: Tensor, layer: Tensor, out_features: int, dtype: torch.dtype, sizes=None) -> Tensor:
+    """Call a C function of the common form; `sizes()` reads [(N, K), ...] from the bytes, or raises, once something is wrong."""
     *outer, k = x.shape
     out = torch.empty((*outer, out_features), dtype=dtype)
     status = function(layer.data_ptr(), layer.numel(), x.data_ptr(), x.numel() // k if k else 0, k, out.data_ptr(), out_features,
                       _threads())
     if status:
-        _fail(status, x, layer, out_features)
+        _fail(status, x, out_features, sizes or (lambda: [_sizes(layer)]))
     return out
 
 
-def _fail(status: int, x: Tensor, layer: Tensor, out_features: int, plan: bool = False) -> None:
+def _sizes(layer: Tensor) -> tuple[int, ...]:
+    return tuple(unpack_layer(layer).weight.shape)
+
+
+def _fail(status: int, x: Tensor, out_features: int, sizes) -> None:
     """Raise what the status means. The slow way to find out exactly what is wrong is fine here."""
     if status == _NOT_FINITE:
         raise ValueError("x holds NaN or infinity, expected finite values; remove or replace them first")
     if status == _NO_MEMORY:
         raise MemoryError(f"no memory for the int8 copy of x, shape {tuple(x.shape)}; use smaller batches")
-    layers = unpack_plan(layer)[0] if plan else [layer]
-    sizes = [tuple(unpack_layer(each).weight.shape) for each in layers]
     raise ValueError(f"x has shape {tuple(x.shape)} and out_features is {out_features}, which does not fit layers of (outputs, "
-                     f"inputs) {sizes}; bytes must start at a multiple of 4 (layer.clone() does)")
+                     f"inputs) {sizes()}; bytes must start at a multiple of 4 (layer.clone() does)")

@@ -28,13 +28,13 @@ else:
 _torch_library = torch.library.Library("qtoolkit", "DEF")
 
 
-def _check_int8(x: Tensor, layer: Tensor, out_features: int) -> None:
+def check_int8(x: Tensor, layer: Tensor, out_features: int) -> None:
     if x.dtype is not torch.int8:
         raise TypeError(f"x has dtype {x.dtype}, expected int8 codes; use torch.ops.qtoolkit.quantize_int8 first")
     _check_sizes(x, layer, out_features)
 
 
-def _check_float(x: Tensor, layer: Tensor, out_features: int) -> None:
+def check_float(x: Tensor, layer: Tensor, out_features: int) -> None:
     if not x.dtype.is_floating_point:
         raise TypeError(f"x has dtype {x.dtype}, expected a floating-point dtype; convert it with x.float()")
     _check_sizes(x, layer, out_features)
@@ -57,7 +57,7 @@ def _check_quantize(x: Tensor, scale: float, zero_point: int) -> None:
         raise ValueError(f"zero_point is {zero_point}, expected a code in -128..127")
 
 
-def _linear_shape(dtype: torch.dtype | None):
+def linear_shape(dtype: torch.dtype | None):
     """The shape rule of a linear operator; dtype None keeps the dtype of x."""
     return lambda x, layer, out_features: x.new_empty((*x.shape[:-1], out_features), dtype=dtype or x.dtype)
 
@@ -70,32 +70,28 @@ def _codes_shape(x: Tensor, scale: float, zero_point: int) -> Tensor:
     return torch.empty(x.shape, dtype=torch.int8, device=x.device)
 
 
-def _register(signature: str, check, shape) -> None:
-    """One operator: its schema, its kernel behind the check of its arguments, and its shape rule for tracing."""
+def register(signature: str, kernel, check, shape):
+    """One operator: its schema, its kernel behind the check of its arguments, and its shape rule for tracing; returns it."""
     name = signature.split("(")[0]
-    kernel = getattr(_kernels, name)
 
-    def checked(x, first, second):
-        check(x, first, second)
-        return kernel(x, first, second)
+    def checked(*arguments):
+        check(*arguments)
+        return kernel(*arguments)
 
-    def traced(x, first, second):
-        check(x, first, second)
-        return shape(x, first, second)
+    def traced(*arguments):
+        check(*arguments)
+        return shape(*arguments)
 
     _torch_library.define(signature)
     _torch_library.impl(name, checked, "CPU")
     torch.library.register_fake(f"qtoolkit::{name}", traced, lib=_torch_library)
+    return getattr(torch.ops.qtoolkit, name).default
 
 
-_register("quantize_int8(Tensor x, float scale, int zero_point) -> Tensor", _check_quantize, _codes_shape)
-_register("int8_linear(Tensor x, Tensor layer, SymInt out_features) -> Tensor", _check_int8, _linear_shape(torch.int8))
-_register("int8_linear_float(Tensor x, Tensor layer, SymInt out_features) -> Tensor", _check_int8, _linear_shape(torch.float32))
-_register("int8_dynamic_linear(Tensor x, Tensor layer, SymInt out_features) -> Tensor", _check_float, _linear_shape(None))
-_register("int8_plan(Tensor x, Tensor plan, SymInt out_features) -> Tensor", _check_float, _plan_shape)
-
-quantize_int8 = torch.ops.qtoolkit.quantize_int8.default
-int8_linear = torch.ops.qtoolkit.int8_linear.default
-int8_linear_float = torch.ops.qtoolkit.int8_linear_float.default
-int8_dynamic_linear = torch.ops.qtoolkit.int8_dynamic_linear.default
-int8_plan = torch.ops.qtoolkit.int8_plan.default
+_OF_LAYER = "(Tensor x, Tensor layer, SymInt out_features) -> Tensor"
+quantize_int8 = register("quantize_int8(Tensor x, float scale, int zero_point) -> Tensor", _kernels.quantize_int8, _check_quantize,
+                         _codes_shape)
+int8_linear = register(f"int8_linear{_OF_LAYER}", _kernels.int8_linear, check_int8, linear_shape(torch.int8))
+int8_linear_float = register(f"int8_linear_float{_OF_LAYER}", _kernels.int8_linear_float, check_int8, linear_shape(torch.float32))
+int8_dynamic_linear = register(f"int8_dynamic_linear{_OF_LAYER}", _kernels.int8_dynamic_linear, check_float, linear_shape(None))
+int8_plan = register(f"int8_plan{_OF_LAYER}", _kernels.int8_plan, check_float, _plan_shape)

@@ -17,6 +17,13 @@ struct Layer {  // pointers into the bytes of a layer whose sizes have been chec
     const int8_t* weight;
 };
 
+struct Groupwise {  // the same for weights of few bits; see groupwise.h
+    int32_t outputs, inputs, bits, group, groups, blocks;
+    int64_t block_bytes;
+    const float* bias;
+    const int8_t* weight;
+};
+
 struct Range {  // the part of the output that one task computes
     int64_t row0, row1;
     int32_t block0, block1;
@@ -28,6 +35,7 @@ struct Kernels {
     bool (*linear_float)(const Layer&, const int8_t* x, const float* row_scale, Range, float* out);  // false: no memory
     bool (*quantize)(const float* x, int64_t count, float scale, int32_t zero, int8_t* out);  // false: not finite
     bool (*quantize_row)(const float* x, int64_t count, float* scale, int8_t* out);           // false: not finite
+    void (*groupwise)(const Groupwise&, const int8_t* x, const int32_t* input_sums, const float* row_scale, Range, float* out);
     double (*peak_int8)(int64_t rounds);   // these three serve qk_limit
     double (*peak_float)(int64_t rounds);
     uint64_t (*read_all)(const uint64_t* at, int64_t count);
@@ -37,6 +45,7 @@ extern const Kernels scalar_kernels, avx2_kernels, avxvnni_kernels, avx512_kerne
 const Kernels& kernels();  // the table in use
 
 bool open_layer(const void* bytes, int64_t size, Layer& out);
+Range range_of_task(int64_t task, int64_t rows, int32_t blocks, int64_t* tasks = nullptr);  // tasks: how many there are
 int run_linear_int8(const Layer&, const int8_t* x, int64_t rows, int8_t* out, int threads);
 int run_linear_float(const Layer&, const int8_t* x, const float* row_scale, int64_t rows, float* out, int threads);
 

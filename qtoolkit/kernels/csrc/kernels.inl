@@ -4,9 +4,10 @@ namespace {
 #include "gemm_tile.h"
 #include "gemm.h"
 #include "quantize.h"
+#include "groupwise.h"
 #include "limits.h"
 
 constexpr qk::Kernels table(const char* name) {
-    return {name, linear_int8, linear_float, quantize, quantize_row, peak_int8, peak_float, read_all};
+    return {name, linear_int8, linear_float, quantize, quantize_row, groupwise, peak_int8, peak_float, read_all};
 }
 }  // namespace

@@ -28,7 +28,7 @@ static double peak_float(int64_t rounds) {  // returns multiply-adds
     for (int64_t round = 0; round < rounds; ++round)
 #pragma GCC unroll 12
         for (int i = 0; i < Simd::kRegisters; ++i) Simd::multiply_add(sums[i], x, w), Simd::fence(sums[i]);
-    return double(rounds) * Simd::kRegisters * Simd::kReals;
+    return double(rounds) * Simd::kRegisters * 16;
 }
 
 static uint64_t read_all(const uint64_t* at, int64_t count) {

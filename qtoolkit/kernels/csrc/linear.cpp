@@ -22,18 +22,24 @@ int over_ranges(const Layer& layer, int64_t rows, int threads, F&& compute) {
     const int64_t most = at_least_one(work / kWorthAThread);
     if (threads > most) threads = int(most);
     if (threads <= 1) return compute(Range{0, rows, 0, layer.blocks}) ? QK_OK : QK_NO_MEMORY;
-    const int64_t panels = (layer.blocks + kBlocksOfTask - 1) / kBlocksOfTask, bands = (rows + kRowsOfTask - 1) / kRowsOfTask;
     std::atomic<bool> done{true};
-    parallel_for(panels * bands, threads, [&](int64_t task) {
-        const int64_t row = task % bands * kRowsOfTask, block = task / bands * kBlocksOfTask;
-        const int64_t row1 = row + kRowsOfTask, block1 = block + kBlocksOfTask;
-        const Range range{row, row1 < rows ? row1 : rows, int32_t(block), int32_t(block1 < layer.blocks ? block1 : layer.blocks)};
-        if (!compute(range)) done = false;
+    int64_t tasks;
+    range_of_task(0, rows, layer.blocks, &tasks);
+    parallel_for(tasks, threads, [&](int64_t task) {
+        if (!compute(range_of_task(task, rows, layer.blocks))) done = false;
     });
     return done ? QK_OK : QK_NO_MEMORY;
 }
 
 }  // namespace
+
+Range range_of_task(int64_t task, int64_t rows, int32_t blocks, int64_t* tasks) {
+    const int64_t panels = (blocks + kBlocksOfTask - 1) / kBlocksOfTask, bands = (rows + kRowsOfTask - 1) / kRowsOfTask;
+    if (tasks) *tasks = panels * bands;
+    const int64_t row = task % bands * kRowsOfTask, block = task / bands * kBlocksOfTask;
+    const int64_t row1 = row + kRowsOfTask, block1 = block + kBlocksOfTask;
+    return {row, row1 < rows ? row1 : rows, int32_t(block), int32_t(block1 < blocks ? block1 : blocks)};
+}
 
 bool open_layer(const void* bytes, int64_t size, Layer& out) {
     qk_header head;

@@ -21,7 +21,8 @@
 #define QK_API extern "C" __attribute__((visibility("default")))
 #endif
 
-enum : int32_t { QK_ABI = 1, QK_LAYER = 0x314C4B51 /* "QKL1" */, QK_PLAN = 0x31504B51 /* "QKP1" */ };
+enum : int32_t { QK_ABI = 1, QK_LAYER = 0x314C4B51 /* "QKL1" */, QK_PLAN = 0x31504B51 /* "QKP1" */,
+               QK_GROUPWISE = 0x31474B51 /* "QKG1" */ };
 
 struct qk_header {
     int32_t magic;            // QK_LAYER
@@ -29,6 +30,15 @@ struct qk_header {
     int32_t taps;             // kernel height x width; 1 for a linear layer
     int32_t zero, lowest, highest;  // of the int8 output: zero point and clamp
     int32_t reserved[9];
+};
+
+struct qk_groupwise_header {
+    int32_t magic;            // QK_GROUPWISE
+    int32_t outputs, inputs;  // N and K
+    int32_t bits, group;      // 4 or 2; inputs that share a scale, a multiple of 32 / bits
+    int32_t reserved[11];
+    // then bias f32 [N16]; then [N16/16][groups]( scale f32 [16], codes without sign [group / (32 / bits)][64] ), where byte
+    // 4 j + i of 64 holds inputs i, 4 + i, ... of output j, the first in the lowest bits
 };
 
 struct qk_plan_header {
@@ -72,6 +82,9 @@ QK_API int qk_linear_float(const void* layer, int64_t bytes, const int8_t* x, in
 // float to float: each row r is quantized with its own scale s_r = max|x_r| / 127, then y = sum q w * (s_r scale) + real bias
 QK_API int qk_linear_dynamic(const void* layer, int64_t bytes, const float* x, int64_t rows, int64_t k, float* out, int64_t n,
                              int threads);
+// The same with weights of 4 or 2 bits and a scale for each group of inputs.
+QK_API int qk_groupwise(const void* layer, int64_t bytes, const float* x, int64_t rows, int64_t k, float* out, int64_t n,
+                        int threads);
 // A chain of layers in one call: quantize, int8 layers, and the last layer's real output.
 QK_API int qk_plan(const void* plan, int64_t bytes, const float* x, int64_t rows, int64_t k, float* out, int64_t n, int threads);
 

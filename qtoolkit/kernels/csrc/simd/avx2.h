@@ -33,8 +33,29 @@ struct Simd {
         sums.low = _mm256_add_epi32(sums.low, four_products(x, w.low));
         sums.high = _mm256_add_epi32(sums.high, four_products(x, w.high));
     }
+    template <int Bits>
+    static Weights unpack(const Weights& packed, int part) {
+        const __m256i mask = _mm256_set1_epi8((1 << Bits) - 1);
+        return {_mm256_and_si256(_mm256_srli_epi16(packed.low, Bits * part), mask),
+                _mm256_and_si256(_mm256_srli_epi16(packed.high, Bits * part), mask)};
+    }
+    static void dot_small(Sums& sums, const Inputs& x, const Weights& w) {  // here the weights are the unsigned operand
+        const auto add = [&](__m256i sum, __m256i u) {
+            return _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_maddubs_epi16(u, x.sign), _mm256_set1_epi16(1)));
+        };
+        sums.low = add(sums.low, w.low), sums.high = add(sums.high, w.high);
+    }
     struct Reals { __m256 low, high; };
-    static constexpr int kReals = 16, kRegisters = 6;  // of two halves each
+    static __m256 scaled(__m256i sums, int32_t correction, const float* scale) {
+        return _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_sub_epi32(sums, _mm256_set1_epi32(correction))), _mm256_loadu_ps(scale));
+    }
+    static void add_scaled(Reals& total, const Sums& sums, int32_t correction, const float* scale) {
+        total.low = _mm256_add_ps(total.low, scaled(sums.low, correction, scale));
+        total.high = _mm256_add_ps(total.high, scaled(sums.high, correction, scale + 8));
+    }
+    static void store(float* to, const Reals& reals) { _mm256_storeu_ps(to, reals.low), _mm256_storeu_ps(to + 8, reals.high); }
+
+    static constexpr int kRegisters = 6;  // of two halves each
     static Reals reals(float x) { return {_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
     static void multiply_add(Reals& sum, const Reals& x, const Reals& w) {
         sum.low = _mm256_fmadd_ps(x.low, w.low, sum.low), sum.high = _mm256_fmadd_ps(x.high, w.high, sum.high);

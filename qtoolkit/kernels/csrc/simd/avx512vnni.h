@@ -22,8 +22,21 @@ struct Simd {
         return {_mm512_set1_epi32(four)};
     }
 
+    template <int Bits>
+    static Weights unpack(const Weights& packed, int part) {
+        return {_mm512_and_si512(_mm512_srli_epi16(packed.all, unsigned(Bits * part)), _mm512_set1_epi8((1 << Bits) - 1))};
+    }
+    static void dot_small(Sums& sums, const Inputs& x, const Weights& w) {  // here the weights are the unsigned operand
+        sums.all = _mm512_dpbusd_epi32(sums.all, w.all, x.all);
+    }
     struct Reals { __m512 all; };
-    static constexpr int kReals = 16, kRegisters = 12;
+    static void add_scaled(Reals& total, const Sums& sums, int32_t correction, const float* scale) {
+        const __m512 exact = _mm512_cvtepi32_ps(_mm512_sub_epi32(sums.all, _mm512_set1_epi32(correction)));
+        total.all = _mm512_add_ps(total.all, _mm512_mul_ps(exact, _mm512_loadu_ps(scale)));
+    }
+    static void store(float* to, const Reals& reals) { _mm512_storeu_ps(to, reals.all); }
+
+    static constexpr int kRegisters = 12;
     static Reals reals(float x) { return {_mm512_set1_ps(x)}; }
     static void multiply_add(Reals& sum, const Reals& x, const Reals& w) { sum.all = _mm512_fmadd_ps(x.all, w.all, sum.all); }
     template <class T>

@@ -23,8 +23,28 @@ struct Simd {
         for (int i = 0; i < 4; ++i) sums.quarter[i] = vdotq_s32(sums.quarter[i], w.quarter[i], x.all);
     }
 
+    template <int Bits>
+    static Weights unpack(const Weights& packed, int part) {
+        Weights w;
+        for (int i = 0; i < 4; ++i) {
+            const uint8x16_t shifted = vshlq_u8(vreinterpretq_u8_s8(packed.quarter[i]), vdupq_n_s8(int8_t(-Bits * part)));
+            w.quarter[i] = vreinterpretq_s8_u8(vandq_u8(shifted, vdupq_n_u8((1 << Bits) - 1)));
+        }
+        return w;
+    }
+    static void dot_small(Sums& sums, const Inputs& x, const Weights& w) { dot(sums, x, w); }
     struct Reals { float32x4_t quarter[4]; };
-    static constexpr int kReals = 16, kRegisters = 4;  // of four quarters each
+    static void add_scaled(Reals& total, const Sums& sums, int32_t correction, const float* scale) {
+        for (int i = 0; i < 4; ++i) {
+            const float32x4_t exact = vcvtq_f32_s32(vsubq_s32(sums.quarter[i], vdupq_n_s32(correction)));
+            total.quarter[i] = vaddq_f32(total.quarter[i], vmulq_f32(exact, vld1q_f32(scale + 4 * i)));
+        }
+    }
+    static void store(float* to, const Reals& reals) {
+        for (int i = 0; i < 4; ++i) vst1q_f32(to + 4 * i, reals.quarter[i]);
+    }
+
+    static constexpr int kRegisters = 4;  // of four quarters each
     static Reals reals(float x) { return {{vdupq_n_f32(x), vdupq_n_f32(x), vdupq_n_f32(x), vdupq_n_f32(x)}}; }
     static void multiply_add(Reals& sum, const Reals& x, const Reals& w) {
         for (int i = 0; i < 4; ++i) sum.quarter[i] = vfmaq_f32(sum.quarter[i], x.quarter[i], w.quarter[i]);

@@ -14,7 +14,7 @@
 
 struct Simd {
     struct Sums { int32_t lane[16]; };
-    struct Inputs { int32_t value[4]; };
+    struct Inputs { int8_t value[4]; };
     struct Weights { int8_t byte[64]; };
     static constexpr int kOffset = 0, kMostRows = 2, kMostSums = 4;  // the tile: rows, and rows x blocks of 16 outputs
 
@@ -28,12 +28,26 @@ struct Simd {
             for (int i = 0; i < 4; ++i) sums.lane[j] += x.value[i] * w.byte[4 * j + i];
     }
 
-    // for limits.h: one multiply-add of as many floats as a register holds, and a fence that the optimizer cannot see through
-    struct Reals { float lane[4]; };
-    static constexpr int kReals = 4, kRegisters = 8;
-    static Reals reals(float x) { return {{x, x, x, x}}; }
+    // for groupwise.h: weights of 2 or 4 bits, four or two to a byte; `dot_small` is `dot` for inputs without offset and
+    // weights 0 to 15; `add_scaled` is total[j] += (sums[j] - correction) * scale[j], each step rounded
+    template <int Bits>
+    static Weights unpack(const Weights& packed, int part) {
+        Weights w;
+        for (int i = 0; i < 64; ++i) w.byte[i] = int8_t(uint8_t(packed.byte[i]) >> (Bits * part) & ((1 << Bits) - 1));
+        return w;
+    }
+    static void dot_small(Sums& sums, const Inputs& x, const Weights& w) { dot(sums, x, w); }
+    struct Reals { float lane[16]; };
+    static void add_scaled(Reals& total, const Sums& sums, int32_t correction, const float* scale) {
+        for (int j = 0; j < 16; ++j) total.lane[j] += float(int32_t(uint32_t(sums.lane[j]) - uint32_t(correction))) * scale[j];
+    }
+    static void store(float* to, const Reals& reals) { __builtin_memcpy(to, reals.lane, 64); }
+
+    // for limits.h: multiply-adds of 16 floats, and a fence that the optimizer cannot see through
+    static constexpr int kRegisters = 2;
+    static Reals reals(float x) { return {{x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x}}; }
     static void multiply_add(Reals& sum, const Reals& x, const Reals& w) {
-        for (int i = 0; i < 4; ++i) sum.lane[i] += x.lane[i] * w.lane[i];
+        for (int i = 0; i < 16; ++i) sum.lane[i] += x.lane[i] * w.lane[i];
     }
     template <class T>
     static void fence(T& x) { __asm__ volatile("" : "+m"(x)); }

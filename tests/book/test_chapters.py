@@ -113,6 +113,6 @@ def test_a_chapter_links_its_exercises(path):
 @_by_name(CHAPTERS)
 def test_house_style_of_the_prose(path):
     text = "\n".join(_source(cell) for cell in _cells(path, "markdown"))
-    prose = re.sub(r"`[^`]*`|\$[^$]*\$|!\[|!=", "", re.sub(r"```.*?```", "", text, flags=re.S))
+    prose = re.sub(r"\$\$.*?\$\$|`[^`]*`|\$[^$]*\$|!\[|!=", "", re.sub(r"```.*?```", "", text, flags=re.S), flags=re.S)
     assert "!" not in prose
     assert not re.findall(r"\b(?:simply|obviously)\b", prose, flags=re.I)

@@ -6,20 +6,22 @@ from torch import Tensor
 
 from qtoolkit.lab.widgets.base import Widget, checked_numbers, float_bytes, synced
 
-SAMPLE = 2049  # numbers that travel with the page: 8 kB
+TAIL, INNER = 256, 1536  # numbers that travel with the page, 8 kB: each of the outermost, and quantiles of those between
 BINS = 80
 
 
 class NumberLine(Widget):
     """Histogram of `x` above the levels of a quantizer; controls: bits 2 to 8, length of the ruler, kind of quantizer.
 
-    x: any shape, real. The script recomputes scale, zero point, codes used, clipped share, MSE and SQNR from `quantiles(x)`.
+    x: any shape, real. The script recomputes scale, zero point, codes used, clipped share, MSE and SQNR from `sketch(x)`.
     `mode` is "full", "restricted" or "asymmetric", as Scheme() with narrow_range or symmetric=False. Raises TypeError or ValueError for
     an x that is not real, empty or not finite, and for settings that no control can reach.
     """
 
     module = "number_line.js"
     values = synced(traitlets.Bytes())
+    tail = synced(traitlets.Int())
+    inner = synced(traitlets.Float())
     edges = synced(traitlets.Bytes())
     counts = synced(traitlets.List())
     total = synced(traitlets.Int())
@@ -34,20 +36,26 @@ class NumberLine(Widget):
                              "mode full, restricted or asymmetric")
         x = checked_numbers(x, "x")
         counts, edges = bins(x)
-        super().__init__(values=float_bytes(quantiles(x)), edges=float_bytes(edges), counts=counts.tolist(), total=x.numel(),
+        values, inner = sketch(x)
+        super().__init__(values=float_bytes(values), tail=TAIL, inner=inner, edges=float_bytes(edges), counts=counts.tolist(), total=x.numel(),
                          name=name, bits=bits, clip=clip, mode=mode)
 
 
-def quantiles(x: Tensor, count: int = SAMPLE) -> Tensor:
-    """At most `count` numbers that stand for x: evenly spaced order statistics, smallest and largest included, sorted.
+def sketch(x: Tensor, tail: int = TAIL, inner: int = INNER) -> tuple[Tensor, float]:
+    """Few numbers that stand for x, sorted, and how many numbers each of the inner ones stands for.
 
-    >>> quantiles(torch.arange(101.0), 5)
-    tensor([  0.,  25.,  50.,  75., 100.])
+    The `tail` smallest and largest are kept one by one, because they decide the range and which codes occur; `inner` evenly spaced
+    order statistics stand for the rest. If x is small enough all of it is kept.
+
+    >>> sketch(torch.arange(101.0), tail=1, inner=3)
+    (tensor([  0.,  17.,  50.,  83., 100.]), 33.0)
     """
     ordered = x.flatten().sort().values
-    if len(ordered) <= count:
-        return ordered
-    return ordered[torch.linspace(0, len(ordered) - 1, count, dtype=torch.float64).round().long()]
+    between = len(ordered) - 2 * tail
+    if between <= inner:
+        return ordered, 1.0
+    middles = tail + (torch.arange(inner, dtype=torch.float64).add(0.5) * (between / inner) - 0.5).round().long()
+    return torch.cat([ordered[:tail], ordered[middles], ordered[-tail:]]), between / inner
 
 
 def bins(x: Tensor, count: int = BINS) -> tuple[Tensor, Tensor]:

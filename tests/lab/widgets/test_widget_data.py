@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from qtoolkit import Affine, Scheme
 from qtoolkit.lab.widgets import BitsAndAccuracy, NetworkOnDigits, NumberLine, PixelBits, Quiz, quiz
-from qtoolkit.lab.widgets.number_line import bins, quantiles
+from qtoolkit.lab.widgets.number_line import INNER, TAIL, bins, sketch
 
 IMAGES, LABELS = torch.arange(2 * 784, dtype=torch.int64).remainder(256).to(torch.uint8).reshape(2, 28, 28), torch.tensor([3, 7])
 SCORES = torch.eye(10)[[3, 1]]
@@ -13,19 +14,35 @@ RIGHT = {"text": "4", "correct": True, "explanation": "two to the power of two"}
 WRONG = {"text": "2", "correct": False, "explanation": "that is one bit"}
 
 
-def test_number_line_carries_order_statistics_and_all_counts():
+def test_number_line_carries_tails_quantiles_and_all_counts():
     x = torch.randn(30_000, generator=torch.Generator().manual_seed(0))
     line = NumberLine(x.reshape(100, 300), name="w")
     values = np.frombuffer(line.values, "<f4")
-    assert len(values) == 2049 and values[0] == x.min() and values[-1] == x.max()
-    assert (np.diff(values) >= 0).all() and np.isin(values, x.numpy()).all()
-    assert sum(line.counts) == line.total == 30_000
+    assert len(values) == 2 * TAIL + INNER and (np.diff(values) >= 0).all() and np.isin(values, x.numpy()).all()
+    ordered = x.sort().values.numpy()
+    assert (values[:TAIL] == ordered[:TAIL]).all() and (values[-TAIL:] == ordered[-TAIL:]).all()
+    assert 2 * line.tail + line.inner * INNER == sum(line.counts) == line.total == 30_000
     expected, _ = np.histogram(x.numpy().astype(np.float64), bins=np.frombuffer(line.edges, "<f4").astype(np.float64))
     assert np.abs(np.cumsum(expected) - np.cumsum(line.counts)).max() <= 2
 
 
+@pytest.mark.parametrize("bits", [2, 3, 4, 8])
+@pytest.mark.parametrize("shorter", [1.0, 0.4])
+def test_the_few_numbers_have_the_error_of_all(bits, shorter):
+    x = torch.distributions.Laplace(0.0, 0.1).icdf(torch.rand(200_000, generator=torch.Generator().manual_seed(1)).clamp(1e-6, 1 - 1e-6))
+    few, inner = sketch(x)
+    weights = torch.full_like(few, inner)
+    weights[:TAIL] = weights[-TAIL:] = 1
+    quantizer = Affine.from_range(x.min() * shorter, x.max() * shorter, Scheme(bits=bits))
+    exact = (x - quantizer.fake(x)).square().mean()
+    estimate = (weights * (few - quantizer.fake(few)).square()).sum() / weights.sum()
+    assert estimate == pytest.approx(exact.item(), rel=0.03)
+    assert set(quantizer.encode(few).codes.tolist()) >= set(quantizer.encode(x).codes.tolist()) if bits < 8 else True
+
+
 def test_few_numbers_travel_as_they_are():
-    assert quantiles(torch.tensor([3.0, 1.0])).tolist() == [1.0, 3.0]
+    few, inner = sketch(torch.tensor([3.0, 1.0]))
+    assert few.tolist() == [1.0, 3.0] and inner == 1
     counts, edges = bins(torch.tensor([2.0, 2.0]))
     assert counts.sum() == 2 and edges[0] == 2 and edges[-1] == 3
 

@@ -86,6 +86,13 @@ def test_the_report_is_torchs(page):
         assert report["clipped"] == pytest.approx(clipped, abs=1e-3)
 
 
+def test_a_value_of_weight_three_counts_three_times(page):
+    params = {"scale": 0.5, "zeroPoint": 0, "qmin": -2, "qmax": 1}
+    weighted, repeated = call(page, "quantizationReport", [[[0.3, 2.0], params, [3, 1]], [[0.3, 0.3, 0.3, 2.0], params]])
+    assert weighted.pop("used") == repeated.pop("used")
+    assert weighted == pytest.approx(repeated)
+
+
 def test_no_error_is_no_noise(page):
     params = {"scale": 0.5, "zeroPoint": 0, "qmin": -2, "qmax": 1}
     report = call(page, "quantizationReport", [[[0.5, 0.0, -1.0], params]])[0]

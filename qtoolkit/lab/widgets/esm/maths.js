@@ -38,20 +38,20 @@ export function quantize(x, { scale, zeroPoint, qmin, qmax }) {
 /** x~ = S (q - Z). */
 export const dequantize = (q, { scale, zeroPoint }) => Math.fround(scale * (q - zeroPoint));
 
-/** Mean squared error, its ratio to the signal in dB, the codes that occur, and the share of values beyond the last levels. */
-export function quantizationReport(values, params) {
+/** Mean squared error, its ratio to the signal in dB, the codes that occur, and the share of values beyond the last levels. Value i stands for weights[i] values. */
+export function quantizationReport(values, params, weights = values.map(() => 1)) {
   const used = new Set();
-  let error = 0, signal = 0, clipped = 0;
+  let error = 0, signal = 0, clipped = 0, total = 0;
   const first = dequantize(params.qmin, params), last = dequantize(params.qmax, params), half = params.scale / 2;
-  for (const x of values) {
-    const q = quantize(x, params);
+  values.forEach((x, i) => {
+    const q = quantize(x, params), weight = weights[i];
     used.add(q);
-    error += (x - dequantize(q, params)) ** 2;
-    signal += x * x;
-    clipped += x < first - half || x > last + half;
-  }
-  const mse = error / values.length;
-  return { mse, sqnr: error > 0 && signal > 0 ? 10 * Math.log10(signal / error) : null, used, clipped: clipped / values.length };
+    error += weight * (x - dequantize(q, params)) ** 2;
+    signal += weight * x * x;
+    clipped += weight * (x < first - half || x > last + half);
+    total += weight;
+  });
+  return { mse: error / total, sqnr: error > 0 && signal > 0 ? 10 * Math.log10(signal / error) : null, used, clipped: clipped / total };
 }
 
 /** Pixels 0..255 rounded to `bits` bits and back: neither rounding can tie, because the tops are odd. */

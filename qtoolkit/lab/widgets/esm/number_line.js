@@ -40,7 +40,8 @@ function sentence(name, { bits, clip, mode }, params, report) {
 }
 
 function render({ model, el }) {
-  const values = floats(model.get("values")), lo = values[0], hi = values.at(-1);
+  const values = floats(model.get("values")), tail = model.get("tail"), inner = model.get("inner");
+  const weights = values.map((_, i) => (i < tail || i >= values.length - tail ? 1 : inner)), lo = values[0], hi = values.at(-1);
   const data = { edges: [...floats(model.get("edges"))], counts: model.get("counts"), total: model.get("total"), name: model.get("name") };
   const controls = [
     { kind: "slider", key: "bits", label: "bits", min: 2, max: 8, value: model.get("bits"), text: (v) => `${v} bits` },
@@ -48,8 +49,8 @@ function render({ model, el }) {
     { kind: "choice", key: "mode", label: "quantizer", options: MODES, value: model.get("mode") },
   ];
   const draw = (chosen, width) => {
-    const params = paramsFor(lo, hi, chosen), report = quantizationReport(values, params);
-    const errors = CLIPS.map((clip) => [clip, quantizationReport(values, paramsFor(lo, hi, { ...chosen, clip })).mse]);
+    const params = paramsFor(lo, hi, chosen), report = quantizationReport(values, params, weights);
+    const errors = CLIPS.map((clip) => [clip, quantizationReport(values, paramsFor(lo, hi, { ...chosen, clip }), weights).mse]);
     return {
       picture: [ruler(width, data, params, report), errorCurve(width, errors, chosen.clip, report.mse)],
       facts: [

@@ -1,0 +1,141 @@
+// A check of the kernels that needs no Python: every instruction set of this processor against plain loops and against each
+// other. Built by test_native_check.py with sanitizers, and for ARM, where it runs in an emulator. Prints what it checked.
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "../../qtoolkit/kernels/csrc/qk.h"
+
+static uint64_t state = 1;
+static int64_t any(int64_t low, int64_t high) {  // low..high, from a 64-bit linear congruence
+    state = state * 6364136223846793005u + 1442695040888963407u;
+    return low + int64_t((state >> 33) % uint64_t(high - low + 1));
+}
+
+static void fail(const char* what, const std::string& isa, int m, int n, int k) {
+    std::printf("%s differs on %s for %d x %d x %d\n", what, isa.c_str(), m, k, n);
+    std::exit(1);
+}
+
+struct Sample {
+    int m, n, k, n16, k4;
+    std::vector<int8_t> w, x;
+    std::vector<int32_t> sums, layer;  // as 32-bit words, for alignment
+    int64_t bytes;
+    int32_t *bias, *multiplier, *shift, zero;
+    float *scale, *real;
+
+    Sample(int m, int n, int k, bool extreme) : m(m), n(n), k(k), n16((n + 15) / 16 * 16), k4((k + 3) / 4 * 4), w(n * k), x(m * k) {
+        bytes = 64 + 24 * int64_t(n16) + int64_t(n16) * k4;
+        layer.assign(size_t(bytes / 4), 0);
+        for (auto& code : w) code = int8_t(extreme ? (any(0, 1) ? 127 : -127) : any(-127, 127));
+        for (auto& code : x) code = int8_t(extreme ? (any(0, 1) ? 127 : -128) : any(-128, 127));
+        zero = int32_t(any(-128, 127));
+        const qk_header head{QK_LAYER, n, k, 1, zero, -128, 127, {}};
+        std::memcpy(layer.data(), &head, 64);
+        bias = layer.data() + 16, multiplier = bias + 2 * n16, shift = bias + 3 * n16;
+        scale = reinterpret_cast<float*>(bias + 4 * n16), real = scale + n16;
+        auto* packed = reinterpret_cast<int8_t*>(real + n16);
+        for (int o = 0; o < n; ++o) {
+            bias[o] = int32_t(any(-(1 << 30), 1 << 30)), multiplier[o] = int32_t(any(1 << 30, (1u << 31) - 1));
+            shift[o] = int32_t(any(1, 62)), scale[o] = float(any(1, 1000)) / 8192, real[o] = float(any(-999, 999)) / 64;
+            for (int i = 0; i < k; ++i) {
+                bias[n16 + o] += w[o * k + i];  // the column sum
+                packed[(int64_t(o / 16) * (k4 / 4) + i / 4) * 64 + o % 16 * 4 + i % 4] = w[o * k + i];
+            }
+        }
+        for (int r = 0; r < m; ++r)
+            for (int o = 0; o < n; ++o) sums.push_back(compute_sum(r, o));
+    }
+
+    int32_t sum(int r, int o) const { return sums[size_t(r) * n + o]; }
+    int32_t compute_sum(int r, int o) const {
+        uint32_t all = uint32_t(bias[o]);
+        for (int i = 0; i < k; ++i) all += uint32_t(int32_t(x[r * k + i]) * w[o * k + i]);
+        return int32_t(all);
+    }
+    int8_t code(int r, int o) const {
+        const __int128 product = __int128(sum(r, o)) * multiplier[o] + (__int128(1) << (shift[o] - 1));
+        const __int128 q = (product >> shift[o]) + zero;
+        return int8_t(q < -128 ? -128 : q > 127 ? 127 : q);
+    }
+};
+
+static void check(const std::string& isa, int m, int n, int k, bool extreme) {
+    const Sample s(m, n, k, extreme);
+    std::vector<int8_t> codes(size_t(m) * n);
+    std::vector<float> reals(size_t(m) * n);
+    for (int threads : {1, 3}) {
+        if (qk_linear_int8(s.layer.data(), s.bytes, s.x.data(), m, k, codes.data(), n, threads)) fail("status", isa, m, n, k);
+        if (qk_linear_float(s.layer.data(), s.bytes, s.x.data(), m, k, reals.data(), n, threads)) fail("status", isa, m, n, k);
+        for (int r = 0; r < m; ++r)
+            for (int o = 0; o < n; ++o) {
+                if (codes[r * n + o] != s.code(r, o)) fail("int8 output", isa, m, n, k);
+                const volatile float product = float(s.sum(r, o)) * s.scale[o];  // volatile: no fused multiply-add
+                if (reals[r * n + o] != product + s.real[o]) fail("float output", isa, m, n, k);
+            }
+    }
+    for (int64_t cut = 0; cut < s.bytes; cut += 1 + s.bytes / 7)
+        if (!qk_linear_int8(s.layer.data(), cut, s.x.data(), m, k, codes.data(), n, 1)) fail("a cut layer's refusal", isa, m, n, k);
+}
+
+static void check_quantize(const std::string& isa) {
+    std::vector<float> x(3001);
+    for (auto& value : x) value = float(any(-4000, 4000)) / 16;
+    std::vector<int8_t> codes(x.size());
+    for (int zero : {-128, -3, 127}) {
+        qk_quantize(x.data(), int64_t(x.size()), 0.5f, zero, codes.data(), 2);
+        for (size_t i = 0; i < x.size(); ++i) {
+            const double q = std::nearbyint(x[i] / 0.5) + zero;
+            if (codes[i] != (q < -128 ? -128 : q > 127 ? 127 : q)) fail("quantize", isa, 1, 1, int(i));
+        }
+    }
+    x[2500] = NAN;
+    if (qk_quantize(x.data(), int64_t(x.size()), 0.5f, 0, codes.data(), 1) != QK_NOT_FINITE) fail("NaN", isa, 1, 1, 1);
+}
+
+static std::vector<float> groupwise(int m, int n, int k, int bits) {  // random bytes are a valid layer body
+    const int group = 32, groups = (k + group - 1) / group, blocks = (n + 15) / 16;
+    state = uint64_t(m + n + k + bits);
+    std::vector<int32_t> layer(size_t(16 + blocks * 16 + blocks * groups * (16 + bits * group / 2)));
+    for (auto& word : layer) word = int32_t(any(0, 1 << 30));
+    const qk_groupwise_header head{QK_GROUPWISE, n, k, bits, group, {}};
+    std::memcpy(layer.data(), &head, 64);
+    for (int block = 0, at = 16; block < blocks; ++block, at = 16 + blocks * 16 + block * groups * (16 + bits * group / 2))
+        for (int g = 0; g < groups; ++g)
+            for (int j = 0; j < 16; ++j) {
+                const float scale = float(any(1, 99)) / 64;
+                std::memcpy(&layer[size_t(16 + blocks * 16 + (block * groups + g) * (16 + bits * group / 2) + j)], &scale, 4);
+            }
+    std::vector<float> x(size_t(m) * k), y(size_t(m) * n);
+    for (auto& value : x) value = float(any(-4000, 4000)) / 256;
+    if (qk_groupwise(layer.data(), int64_t(layer.size()) * 4, x.data(), m, k, y.data(), n, 2)) fail("status", qk_isa(), m, n, k);
+    return y;
+}
+
+int main() {
+    std::istringstream names(qk_isas());
+    std::string isa;
+    int checked = 0;
+    const int shapes[][3] = {{1, 1, 1}, {1, 17, 3}, {2, 16, 4}, {3, 33, 5}, {7, 48, 64}, {8, 50, 31}, {13, 100, 66}, {60, 70, 129},
+                             {50, 80, 300}, {1, 200, 1100}};
+    while (names >> isa) {
+        if (qk_use_isa(isa.c_str())) fail("choice", isa, 0, 0, 0);
+        for (const auto& s : shapes)
+            for (bool extreme : {false, true}) check(isa, s[0], s[1], s[2], extreme), ++checked;
+        check_quantize(isa);
+        for (int bits : {2, 4})
+            for (const auto& s : shapes) {
+                qk_use_isa("scalar");
+                const auto expected = groupwise(s[0], s[1], s[2], bits);
+                qk_use_isa(isa.c_str());
+                const auto got = groupwise(s[0], s[1], s[2], bits);
+                if (std::memcmp(got.data(), expected.data(), got.size() * 4)) fail("groupwise", isa, s[0], s[1], s[2]);
+            }
+    }
+    std::printf("%d layers agree on: %s\n", checked, qk_isas());
+}

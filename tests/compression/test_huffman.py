@@ -152,6 +152,15 @@ def test_bad_frequencies_are_refused(frequencies):
         code_lengths(np.array(frequencies))
 
 
+def test_padding_is_part_of_the_stream():
+    symbols = np.array([0, 1, 2, 0, 0])
+    code = HuffmanCode.fit(np.bincount(symbols))
+    stream = encode(symbols, code)
+    assert total_bits(np.bincount(symbols), code.lengths) == 7 and len(stream) == 3
+    with pytest.raises(ValueError, match="damaged"):
+        decode(stream[:2] + bytes([stream[2] | 0x80]), code, 5)
+
+
 @given(st.integers(0, 10**6), st.integers(0, 255), st.integers(-3, 3))
 def test_a_damaged_stream_is_refused_or_is_another_valid_stream(position, byte, cut):
     symbols = np.random.default_rng(1).geometric(0.3, 5000).clip(max=20)

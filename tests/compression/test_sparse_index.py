@@ -48,6 +48,11 @@ def test_the_bytes_hold_the_arrays():
     assert np.array_equal(rebuilt.toarray(), weight.numpy())
 
 
+@pytest.mark.parametrize("columns, width", [(256, 1), (257, 2), (65536, 2)])
+def test_an_index_takes_the_fewest_bytes_that_name_every_column(columns, width):
+    assert len(csr(torch.ones(1, columns)).tobytes()) == columns * (4 + width) + 2 * (2 if columns < 65536 else 4)
+
+
 def test_figure_2_of_the_paper():
     gaps, entry = gaps_with_fillers(torch.tensor([1, 4, 15]), bits=3, origin=FIRST_IN_FIGURE)
     assert gaps.tolist() == [1, 3, 8, 3] and entry.tolist() == [0, 1, 3]

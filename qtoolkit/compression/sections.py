@@ -21,8 +21,9 @@ from qtoolkit.compression.bodies import (DTYPES, Budget, decode_dense, decode_un
                                          read_tensor_header, tensor_header)
 from qtoolkit.compression.container import BadFile, Reader, Section, varint
 from qtoolkit.compression.context import decode_codes, encode_codes
-from qtoolkit.compression.huffman import MAX_SYMBOLS, HuffmanCode, decode as huffman_decode, encode as huffman_encode
+from qtoolkit.compression.huffman import MAX_SYMBOLS, HuffmanCode
 from qtoolkit.compression.sparse_index import gaps_with_fillers
+from qtoolkit.kernels.entropy import huffman_decode, huffman_encode
 from qtoolkit.quantizers import _checks
 from qtoolkit.quantizers.packing import pack, packed_size, unpack
 
@@ -58,11 +59,9 @@ def encode_symbols(symbols: Tensor, bits: int, huffman: bool = True) -> bytes:
     packed = bytes([_PACKED]) + (pack(symbols, bits).numpy().tobytes() if symbols.numel() else b"")
     if not huffman or not symbols.numel():
         return packed
-    symbols = symbols.numpy().astype(np.uint16)
-    code = HuffmanCode.fit(np.bincount(symbols))
-    stream = huffman_encode(symbols, code)
-    table = pack(torch.from_numpy(code.lengths), 4).numpy().tobytes()
-    coded = bytes([_HUFFMAN]) + varint(len(code.lengths)) + table + varint(len(stream)) + stream
+    lengths = torch.from_numpy(HuffmanCode.fit(np.bincount(symbols.numpy())).lengths)
+    stream = huffman_encode(symbols.to(torch.int16), lengths).numpy().tobytes()
+    coded = bytes([_HUFFMAN]) + varint(lengths.numel()) + pack(lengths, 4).numpy().tobytes() + varint(len(stream)) + stream
     return min(packed, coded, key=len)
 
 
@@ -75,8 +74,9 @@ def decode_symbols(reader: Reader, count: int, bits: int) -> Tensor:
         return unpack(from_raw(reader.take(packed_size(count, bits)), torch.uint8), bits, count) if count else torch.empty(0, dtype=torch.int32)
     if form != _HUFFMAN or (size := reader.varint()) > 1 << bits:
         raise BadFile(f"{reader.what} has a stream of form {form}, expected {_PACKED} or {_HUFFMAN} with a table of at most 2^{bits} lengths")
-    lengths = unpack(from_raw(reader.take(packed_size(size, 4)), torch.uint8), 4, size).numpy().astype(np.uint8)
-    return torch.from_numpy(huffman_decode(reader.take(reader.varint()), HuffmanCode(lengths), count).astype(np.int32))
+    lengths = unpack(from_raw(reader.take(packed_size(size, 4)), torch.uint8), 4, size).to(torch.uint8)
+    HuffmanCode(lengths.numpy())                            # raises unless the lengths make a complete code
+    return huffman_decode(from_raw(reader.take(reader.varint()), torch.uint8), lengths, count).to(torch.int32)
 
 
 def grid_step(codebook: Tensor) -> float | None:

@@ -58,7 +58,7 @@ def gallery(images: Tensor, captions: list, columns: int = 6) -> Figure:
         axes = figure.add_subplot(rows, columns, place)
         strokes = image.float().unsqueeze(-1) / 255
         _picture(axes, torch.tensor(NIGHT) + (1 - torch.tensor(NIGHT)) * strokes)
-        axes.set_xlabel(str(caption), labelpad=3)
+        axes.set_xlabel(str(caption), labelpad=3, size=12)
     return figure
 
 

@@ -32,7 +32,8 @@ def notebooks_in(paths: list[str]) -> list[Path]:
 def refresh(path: Path) -> None:
     """Run the notebook top to bottom in its own folder, then replace the file in one step."""
     notebook = nbformat.read(path, as_version=4)
-    NotebookClient(notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}).execute()
+    NotebookClient(notebook, timeout=600, kernel_name="python3", coalesce_streams=True,
+                   resources={"metadata": {"path": str(path.parent)}}).execute()
     _drop_volatile_metadata(notebook)
     text = nbformat.writes(_with_stable_widget_ids(notebook, path.name))
     temporary = path.with_suffix(".ipynb.part")

@@ -84,9 +84,10 @@ def onnx_evaluate(op, inputs, out_type, out_shape):
 
 @pytest.mark.parametrize("signed", [True, False])
 def test_equals_onnx_quantize_and_dequantize_linear_bit_for_bit(signed):
-    x = torch.cat([gaussian(50_000), torch.arange(-300, 300) * 0.5 * 0.0371])  # the second part holds ties
     scheme = Scheme(8, symmetric=False, signed=signed)
     q = Affine.from_range(-2.0, 2.7, scheme)
+    ties = (torch.arange(-200, 200) + 0.5) * q.scale.item()  # where dividing by S and multiplying by 1/S part
+    x = torch.cat([gaussian(50_000), ties])
     z = q.zero_point.reshape(()).to(scheme.code_dtype).numpy()
     s = q.scale.reshape(()).numpy()
     out = TensorProto.INT8 if signed else TensorProto.UINT8
@@ -180,6 +181,14 @@ def test_zero_point_is_a_code_even_for_one_signed_ranges(lo, width, scheme):
     scale, z = choose_qparams(torch.tensor(lo), torch.tensor(lo + width), scheme)
     assert scale > 0 and scale.isfinite()
     assert scheme.qmin <= z <= scheme.qmax
+
+
+@pytest.mark.parametrize("signed", [True, False])
+def test_zero_point_is_a_code_even_at_the_end_of_float32(signed):
+    scheme = Scheme(8, symmetric=False, signed=signed)
+    for lo, hi in [(-3.4e38, 0.0), (0.0, 3.4e38), (-3.4e38, 3.4e38)]:
+        scale, z = choose_qparams(lo, hi, scheme)
+        assert scale.isfinite() and scheme.qmin <= z <= scheme.qmax
 
 
 @pytest.mark.parametrize("scheme", SCHEMES, ids=str)

@@ -22,9 +22,10 @@ from qtoolkit.compression.pipeline import (ContextRecipe, LayerRecipe, Recipe, c
                                            paper_recipe)
 from qtoolkit.compression.pruning import GradualPruning, Masks, prune_, sensitivity_scan
 from qtoolkit.compression.report import LayerReport, Report
+from qtoolkit.compression.sections import best_index_bits
 from qtoolkit.compression.songhan import caffe_alexnet, import_songhan
 from qtoolkit.compression.weight_sharing import share, share_, unshare_
 
-__all__ = ["BadFile", "ContextRecipe", "GradualPruning", "LayerRecipe", "LayerReport", "Masks", "Recipe", "Report", "caffe_alexnet",
+__all__ = ["BadFile", "ContextRecipe", "GradualPruning", "LayerRecipe", "LayerReport", "Masks", "Recipe", "Report", "best_index_bits", "caffe_alexnet",
            "compress", "decompress", "evaluate", "import_songhan", "inspect", "paper_recipe", "prune_", "sensitivity_scan", "share",
            "share_", "unshare_"]

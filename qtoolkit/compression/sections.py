@@ -137,6 +137,15 @@ def encode_shared(codes: Tensor, codebook: Tensor, index_bits: int, stored: torc
     return head + varint(gaps.numel()) + encode_symbols(gaps - 1, index_bits, huffman) + encode_symbols(entries, code_width(size + 1), huffman)
 
 
+def best_index_bits(codes: Tensor, codebook: Tensor, stored: torch.dtype | None = None) -> int:
+    """The gap width, 1 to 12, that makes the SHARED body shortest: Huffman coding makes wide gaps cheap and fillers few.
+
+    >>> best_index_bits((torch.arange(20_000) % 40 == 39).int(), torch.tensor([0.0, 1.0]))
+    6
+    """
+    return min(range(1, MAX_INDEX_BITS + 1), key=lambda bits: len(encode_shared(codes, codebook, bits, stored)))
+
+
 def encode_context(codes: Tensor, codebook: Tensor, neighbor: int = 0, stored: torch.dtype | None = None) -> bytes:
     """A CONTEXT body for a tensor of codes (0 = pruned) and its codebook; `neighbor` as in `context.encode_codes`."""
     book, codes, size = _write_codebook(_checks.code_tensor(codes), codebook, stored or codebook.dtype)

@@ -13,7 +13,7 @@ from hypothesis import given, settings, strategies as st
 from qtoolkit.compression import bodies, container, sections
 from qtoolkit.compression.bodies import DTYPES, Budget, encode_dense, encode_uniform
 from qtoolkit.compression.container import BadFile, Container, Reader, Section, from_bytes, read, to_bytes, varint, write
-from qtoolkit.compression.sections import (CONTEXT, DENSE, SHARED, UNIFORM, code_width, decode, encode_context, encode_shared,
+from qtoolkit.compression.sections import (CONTEXT, DENSE, SHARED, UNIFORM, best_index_bits, code_width, decode, encode_context, encode_shared,
                                            grid_step, open_section)
 
 
@@ -170,6 +170,15 @@ def test_a_uniform_grid_is_stored_as_its_step(levels, step):
     for kind, body in ((SHARED, encode_shared(codes, codebook, 5, torch.float16)), (CONTEXT, encode_context(codes, codebook))):
         assert _same_bits(decode(Section(kind, "w", body), Budget(160)), codebook[codes])
     assert grid_step(torch.cat([torch.zeros(1), values + step / 3])) is None
+
+
+def test_the_best_index_width_is_the_one_with_the_shortest_body():
+    generator = torch.Generator().manual_seed(0)
+    for density in (0.3, 0.05, 0.01):
+        codes = torch.randint(1, 4, (5000,), generator=generator) * (torch.rand(5000, generator=generator) < density)
+        codebook = torch.tensor([0.0, 1.0, 2.5, 3.0])
+        sizes = {bits: len(encode_shared(codes, codebook, bits)) for bits in range(1, 13)}
+        assert sizes[best_index_bits(codes, codebook)] == min(sizes.values())
 
 
 def test_a_section_of_a_later_type_is_named_as_such():

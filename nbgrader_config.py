@@ -1,6 +1,12 @@
 """nbgrader on this course: solutions/ is the source, exercises/ the release, everything about students stays in grading/ (git-ignored)."""
 
+import os
+import sys
+
 c = get_config()  # noqa: F821  (nbgrader provides it)
+
+if "autograde" in sys.argv:
+    os.environ["QT_PROGRESS"] = "none"  # grading is nobody's progress
 
 c.CourseDirectory.source_directory = "solutions"
 c.CourseDirectory.release_directory = "exercises"
@@ -14,3 +20,4 @@ c.CourseDirectory.ignore = [".ipynb_checkpoints", "*.pyc", "__pycache__", "check
 # A graded cell that a student deleted comes back and is graded, instead of waiting for a hand for ever.
 c.OverwriteCells.add_missing_cells = True
 c.ExecutePreprocessor.timeout = 120
+# Hidden cases, drawn by the same rules as the visible ones: QT_HIDDEN_SEED=<your secret number> nbgrader autograde <chapter>

@@ -9,8 +9,8 @@ Every check compares numbers with the numbers in `exercises/NN-name/key.json`, w
 
 from qtoolkit.check.checker import Checker
 from qtoolkit.check.exercise import Case, Exercise, Mistake
-from qtoolkit.check.values import Raises
+from qtoolkit.check.values import AnyWrong, Raises
 
 check = Checker()
 
-__all__ = ["Case", "Checker", "Exercise", "Mistake", "Raises", "check"]
+__all__ = ["AnyWrong", "Case", "Checker", "Exercise", "Mistake", "Raises", "check"]

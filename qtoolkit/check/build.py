@@ -34,9 +34,9 @@ def outcome(answer, arguments: dict):
     return Raises() if isinstance(value, Raises) else value
 
 
-def make_key(chapter: str, exercise: Exercise) -> dict:
+def make_key(chapter: str, exercise: Exercise, seed: int = VISIBLE) -> dict:
     """What a learner's machine needs: cases with expected values, and the numbers by which each known mistake is recognized."""
-    cases = exercise.draw(VISIBLE)
+    cases = exercise.draw(seed)
     return {
         "title": exercise.title,
         "chapter": f"book/chapters/{chapter}.ipynb",

@@ -1,6 +1,7 @@
 """`check`: the one object that a learner talks to."""
 
 import json
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -19,6 +20,8 @@ class Checker:
         result = judge(name, find_key(name), answer)
         if result.started:
             progress.remember(name, result.passed, result.total)
+        if seed := os.environ.get("QT_HIDDEN_SEED"):
+            result = result.with_hidden(judge(name, hidden_key(name, int(seed)), answer))
         return result
 
     def hint(self, name: str) -> None:
@@ -48,3 +51,14 @@ def find_key(name: str) -> dict:
             return keys[name]
         known += [other for other in keys if other not in known]
     raise ValueError(f"there is no exercise {name!r}; there are: {', '.join(sorted(known)) or 'none (run qt build)'}")
+
+
+def hidden_key(name: str, seed: int) -> dict:
+    """The key of the cases of an instructor's seed. Only where solutions/ lies, that is while grading: QT_HIDDEN_SEED=seed."""
+    from qtoolkit.check import build
+
+    for chapter in paths.chapters():
+        for exercise in build.load_exercises(chapter):
+            if exercise.name == name:
+                return build.make_key(chapter, exercise, seed)
+    raise ValueError(f"QT_HIDDEN_SEED is set, but solutions/ does not declare {name!r}; hidden cases are drawn from its checks.py")

@@ -7,21 +7,34 @@ import linecache
 import signal
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-import torch
-
+from qtoolkit.check.diagnosis import diagnose
 from qtoolkit.check.values import Raises, decode, describe, difference
 
-SECONDS = 10.0  # for one call
+SECONDS = 5.0  # for one call
+LETTERS = 300  # of what an answer prints, or of its error message
+UNKNOWN = "not a mistake we know; check.hint(\"{name}\") helps in three steps"
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one call gave: a value, or Raises with the words that explain it."""
+    """What one call gave: a value, or Raises with the words that explain it; and the beginning of what it printed."""
 
     value: object
     words: str = ""
+    printed: str = ""
+
+
+class Points(float):
+    """What a graded cell ends with. nbgrader reads the number; the notebook shows it with a link to what to read."""
+
+    most: float
+    link: str
+
+    def _repr_html_(self) -> str:
+        read = f' &middot; read <a href="../../{self.link}">{self.link.split("#")[-1].replace("-", " ")}</a>' if self < self.most else ""
+        return f"{float(self):g} of {self.most:g} points{read}"
 
 
 @dataclass(frozen=True)
@@ -32,12 +45,20 @@ class Result:
     passed: int
     total: int
     text: str
+    link: str = ""
     started: bool = True
 
-    def points(self, most: float) -> float:
+    def points(self, most: float) -> Points:
         """Show the verdict and return the points it is worth: what a graded cell ends with."""
         print(self.text)
-        return round(most * self.passed / self.total, 2) if self.started else 0.0
+        points = Points(round(most * self.passed / self.total, 2))
+        points.most, points.link = most, self.link
+        return points
+
+    def with_hidden(self, hidden: "Result") -> "Result":
+        """This verdict with the cases of an instructor's seed: they count, and only their number is shown."""
+        text = f"{self.text}\n  hidden    {hidden.passed} of {hidden.total} hidden cases pass"
+        return replace(self, passed=self.passed + hidden.passed, total=self.total + hidden.total, text=text)
 
     def __repr__(self) -> str:
         return self.text
@@ -45,6 +66,14 @@ class Result:
 
 class _TooSlow(BaseException):
     pass
+
+
+class _Beginning(io.StringIO):
+    """Keeps the beginning of what is written: an answer may print without end."""
+
+    def write(self, text: str) -> int:
+        super().write(text[: max(0, LETTERS - self.tell())])
+        return len(text)
 
 
 @contextlib.contextmanager
@@ -66,22 +95,27 @@ def _time_limit(seconds: float):
         signal.signal(signal.SIGALRM, before)
 
 
-def call(answer: Callable, arguments: dict, seconds: float = SECONDS) -> Outcome:
+def call(answer: Callable, arguments: dict) -> Outcome:
     """Call an answer on copies of the arguments, silently, within a time limit; an argument it changes is a fault of its own."""
-    given = copy.deepcopy(arguments)
+    given, out = copy.deepcopy(arguments), _Beginning()
     try:
-        with _time_limit(seconds), contextlib.redirect_stdout(io.StringIO()):
+        # nbgrader takes anything on stderr for a failure, even a warning: nothing may get there.
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out), _time_limit(SECONDS):
             value = answer(**given)
     except _TooSlow:
-        return Outcome(Raises(("TimeLimit",)), f"no answer within {seconds:g} s: is there a loop that never ends?")
+        words = f"no answer within {SECONDS:g} s: is there a loop that never ends?"
+        return Outcome(Raises(("TimeLimit",)), words, out.getvalue())
     except NotImplementedError:
         return Outcome(NotImplemented)
-    except (Exception, SystemExit) as error:
-        return Outcome(Raises((type(error).__name__,)), _explain(error, answer))
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # sys.exit() in an answer must not end the notebook
+        return Outcome(Raises((type(error).__name__,)), _explain(error, answer), out.getvalue())
     for name in arguments:
         if difference(arguments[name], given[name], 0):
-            return Outcome(Raises(("ChangedArgument",)), f"your function changed its argument {name}: compute on a copy, or without in-place operations")
-    return Outcome(value)
+            words = f"your function changed its argument {name}: compute on a copy, or without in-place operations"
+            return Outcome(Raises(("ChangedArgument",)), words, out.getvalue())
+    return Outcome(value, printed=out.getvalue())
 
 
 def _explain(error: BaseException, answer: Callable) -> str:
@@ -90,51 +124,48 @@ def _explain(error: BaseException, answer: Callable) -> str:
     own = getattr(getattr(answer, "__code__", None), "co_filename", None)
     while trace:
         if trace.tb_frame.f_code.co_filename == own:
-            place = f"\n    in your line {trace.tb_lineno}: {linecache.getline(own, trace.tb_lineno).strip()}"
+            line = linecache.getline(own, trace.tb_lineno).strip()
+            place = f"\n            in your line {trace.tb_lineno}" + (f": {line}" if line else "")
         trace = trace.tb_next
-    return f"{type(error).__name__}: {error}{place}"
+    try:
+        message = str(error)
+    except Exception:
+        message = "an error that cannot be printed"
+    return f"{type(error).__name__}: {message[:LETTERS]}{place}"
 
 
 def judge(name: str, key: dict, answer: Callable) -> Result:
     """The verdict on `answer` for the exercise `name`, whose entry in the key file is `key`."""
+    outcomes, cases, link = [], key["cases"], f"{key['chapter']}#{key['section']}"
     if not callable(answer):
-        return Result(name, 0, len(key["cases"]), f"✗ {name}: got {describe(answer)}, expected your function itself, without parentheses", started=False)
-    outcomes, cases = [], key["cases"]
+        words = f"✗ {name}: got {describe(answer)}, expected your function itself, without parentheses"
+        return Result(name, 0, len(cases), words, link, started=False)
     for case in cases:
         outcomes.append(call(answer, {argument: decode(value) for argument, value in case["arguments"].items()}))
         if outcomes[0].value is NotImplemented:
-            return Result(name, 0, len(cases), f"○ {name}: not started. Replace the line `raise NotImplementedError` by your answer.", started=False)
+            words = f"○ {name}: not started. Replace the line `raise NotImplementedError()` by your answer."
+            return Result(name, 0, len(cases), words, link, started=False)
         if isinstance(outcomes[-1].value, Raises) and outcomes[-1].value.names == ("TimeLimit",):
             break
     faults = [difference(decode(case["expected"]), outcome.value, key["tolerance"]) for case, outcome in zip(cases, outcomes)]
     passed = sum(fault is None for fault in faults)
     if passed == len(cases):
-        return Result(name, passed, len(cases), f"✓ {name}: {passed} of {len(cases)} visible cases")
+        return Result(name, passed, len(cases), f"✓ {name}: {passed} of {len(cases)} visible cases", link)
+    hint, section = diagnose(key, [outcome.value for outcome in outcomes], faults) or (UNKNOWN.format(name=name), "")
+    link = f"{key['chapter']}#{section or key['section']}"
+    return Result(name, passed, len(cases), _failure(name, key, passed, faults, outcomes, hint, link), link)
+
+
+def _failure(name: str, key: dict, passed: int, faults: list, outcomes: list[Outcome], hint: str, link: str) -> str:
+    """Case and count; input, result, expected; what was printed; hint; where to read."""
     first = next(i for i, fault in enumerate(faults) if fault is not None)
-    return Result(name, passed, len(cases), _failure(name, key, first, passed, faults[first], outcomes))
-
-
-def _failure(name: str, key: dict, first: int, passed: int, fault: str, outcomes: list[Outcome]) -> str:
-    case, mistake = key["cases"][first], diagnose(key, outcomes)
-    call_text = ", ".join(f"{argument}={describe(decode(value))}" for argument, value in case["arguments"].items())
+    case, outcome = key["cases"][first], outcomes[first]
+    given = ", ".join(f"{argument}={describe(decode(value))}" for argument, value in case["arguments"].items())
     lines = [f"✗ {name}: {case['name']} ({passed} of {len(key['cases'])} visible cases pass)",
-             f"  input     {call_text}",
-             f"  result    {outcomes[first].words or fault}"]
-    if outcomes[first].words:
+             f"  input     {given}",
+             f"  result    {outcome.words or faults[first]}"]
+    if outcome.words:
         lines.append(f"  expected  {describe(decode(case['expected']))}")
-    if mistake:
-        lines.append(f"  hint      {mistake['hint']}")
-    else:
-        lines.append(f"  hint      not a mistake we know; check.hint(\"{name}\") helps in three steps")
-    section = (mistake or {}).get("section") or key["section"]
-    lines.append(f"  read      {key['chapter']}#{section}")
-    return "\n".join(lines)
-
-
-def diagnose(key: dict, outcomes: list[Outcome]) -> dict | None:
-    """The known mistake whose numbers these are, on every visible case; None if there is none."""
-    for mistake in key["mistakes"]:
-        known = [decode(value) for value in mistake["outcomes"]]
-        if len(known) == len(outcomes) and all(difference(want, got.value, max(key["tolerance"], 1e-5)) is None for want, got in zip(known, outcomes)):
-            return mistake
-    return None
+    if printed := outcome.printed.strip():
+        lines.append("  printed   " + printed.replace("\n", "\n            "))
+    return "\n".join([*lines, f"  hint      {hint}", f"  read      {link}"])

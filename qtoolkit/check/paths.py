@@ -13,10 +13,11 @@ def chapters() -> list[str]:
     return sorted(path.parent.name for path in SOLUTIONS.glob("*/checks.py"))
 
 
-def progress_file() -> Path:
-    """The one file that remembers which exercises are done: QT_PROGRESS, or `qtoolkit/progress.json` in the user's state folder."""
+def progress_file() -> Path | None:
+    """The one file that remembers which exercises are done: QT_PROGRESS ("none": nothing is remembered), or
+    `qtoolkit/progress.json` in the user's state folder."""
     if named := os.environ.get("QT_PROGRESS"):
-        return Path(named).expanduser()
+        return None if named == "none" else Path(named).expanduser()
     if sys.platform == "darwin":
         return Path.home() / "Library/Application Support/qtoolkit/progress.json"
     if sys.platform == "win32":

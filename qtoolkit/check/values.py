@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 _SPECIAL = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
@@ -15,6 +16,11 @@ class Raises:
     names: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class AnyWrong:
+    """Instead of a value: anything but the right answer. What arithmetic without a definition gives, such as 200.0 cast to int8."""
+
+
 def encode(value) -> object:
     """A value as JSON. Tensors keep dtype, shape and whether their memory is contiguous.
 
@@ -22,7 +28,8 @@ def encode(value) -> object:
     {'tensor': 'float32', 'shape': [2], 'data': [1.5, 'nan']}
     """
     if isinstance(value, torch.Tensor):
-        coded = {"tensor": str(value.dtype).removeprefix("torch."), "shape": list(value.shape), "data": [_number(v) for v in value.flatten().tolist()]}
+        coded = {"tensor": str(value.dtype).removeprefix("torch."), "shape": list(value.shape),
+                 "data": [_number(v) for v in value.flatten().tolist()]}
         return coded if value.is_contiguous() else coded | {"transposed": True}
     if isinstance(value, tuple):
         return {"tuple": [encode(v) for v in value]}
@@ -30,7 +37,7 @@ def encode(value) -> object:
         return [encode(v) for v in value]
     if isinstance(value, Raises):
         return {"raises": list(value.names)}
-    return _number(value)
+    return {"wrong": True} if isinstance(value, AnyWrong) else _number(value)
 
 
 def _number(value):
@@ -50,6 +57,8 @@ def decode(coded) -> object:
         return tuple(decode(v) for v in coded["tuple"])
     if "raises" in coded:
         return Raises(tuple(coded["raises"]))
+    if "wrong" in coded:
+        return AnyWrong()
     data = [_SPECIAL.get(v, v) if isinstance(v, str) else v for v in coded["data"]]
     tensor = torch.tensor(data, dtype=getattr(torch, coded["tensor"])).reshape(coded["shape"])
     return tensor.mT.contiguous().mT if coded.get("transposed") else tensor
@@ -58,14 +67,32 @@ def decode(coded) -> object:
 def difference(expected, got, tolerance: float) -> str | None:
     """What distinguishes `got` from `expected`, in words; None if nothing does.
 
-    Only exact built-in types and plain tensors are compared, by their numbers: an object with an `==` of its own gains nothing.
+    Only exact built-in types, numpy numbers and plain tensors are compared, by their numbers: an object with an `==` of its
+    own gains nothing, and one that breaks when it is looked at is told so.
 
     >>> difference(torch.tensor([1, 2]), torch.tensor([1, 3]), 0)
     'at index 1: expected 2, got 3'
     """
+    try:
+        return _difference(expected, got, tolerance)
+    except Exception as error:
+        return f"expected {describe(expected)}, got a {type(got).__name__} that cannot be compared with it ({type(error).__name__})"
+
+
+def numbers(value):
+    """A value without its types: tensors as float64, numbers as float, lists as tuples; to see whether only a type is wrong."""
+    if type(value) is torch.Tensor and not value.is_complex():
+        return value.detach().double() if value.dim() else float(value)
+    if isinstance(value, (tuple, list)):
+        return tuple(numbers(v) for v in value)
+    return float(value) if isinstance(value, (int, float, np.number)) and type(value) is not bool else value
+
+
+def _difference(expected, got, tolerance: float) -> str | None:
     if isinstance(expected, Raises):
-        return None if isinstance(got, Raises) and _names_match(expected, got) else f"expected {describe(expected)}, got {describe(got)}"
-    if isinstance(got, Raises):
+        same = isinstance(got, Raises) and _names_match(expected, got)
+        return None if same else f"expected {describe(expected)}, got {describe(got)}"
+    if isinstance(got, (Raises, AnyWrong)):
         return f"expected {describe(expected)}, got {describe(got)}"
     if isinstance(expected, torch.Tensor):
         return _tensor_difference(expected, got, tolerance)
@@ -103,27 +130,27 @@ def _sequence_difference(expected, got, tolerance: float) -> str | None:
     if type(got) not in (tuple, list) or len(got) != len(expected):
         return f"expected {len(expected)} values {describe(expected)}, got {describe(got)}"
     for position, (want, have) in enumerate(zip(expected, got, strict=True)):
-        if found := difference(want, have, tolerance):
+        if found := _difference(want, have, tolerance):
             return f"value {position + 1} of {len(expected)}: {found}"
     return None
 
 
 def _scalar_difference(expected, got, tolerance: float) -> str | None:
-    if type(got) is torch.Tensor and got.dim() == 0:
+    if type(got) is torch.Tensor and got.dim() == 0 or type(got).__module__ == "numpy" and isinstance(got, np.generic):
         got = got.item()
     if type(expected) in (bool, str, type(None)) or type(got) not in (int, float):
         return None if type(got) is type(expected) and got == expected else f"expected {describe(expected)}, got {describe(got)}"
     if type(expected) is int and type(got) is float:
         return f"expected the integer {expected}, got the float {describe(got)}"
-    close = _close(torch.tensor(float(expected), dtype=torch.float64), torch.tensor(float(got), dtype=torch.float64), tolerance)
-    return None if close else f"expected {describe(expected)}, got {describe(got)}"
+    want, have = (torch.tensor(float(number), dtype=torch.float64) for number in (expected, got))
+    return None if _close(want, have, tolerance) else f"expected {describe(expected)}, got {describe(got)}"
 
 
 def describe(value, length: int = 160) -> str:
     """A value in one short line."""
     if isinstance(value, Raises):
         return f"a {' or '.join(value.names)}" if value.names else "an error"
-    if isinstance(value, torch.Tensor):
+    if type(value) is torch.Tensor:
         text = _describe_tensor(value)
     elif type(value) is float:
         text = f"{value:.6g}"
@@ -139,10 +166,12 @@ def describe(value, length: int = 160) -> str:
 def _describe_tensor(tensor: torch.Tensor) -> str:
     """Small tensors in full, six digits a number; large ones by their shape."""
     kind = str(tensor.dtype).removeprefix("torch.")
-    if tensor.numel() > 24 or tensor.numel() == 0:
+    if tensor.numel() > 24 or tensor.numel() == 0 or tensor.device.type != "cpu":
         return f"a {kind} tensor of shape {tuple(tensor.shape)}"
 
     def rows(values) -> str:
-        return f"[{', '.join(map(rows, values))}]" if isinstance(values, list) else f"{values:.6g}" if isinstance(values, float) else str(values)
+        if isinstance(values, list):
+            return f"[{', '.join(map(rows, values))}]"
+        return f"{values:.6g}" if isinstance(values, float) else str(values)
 
     return f"tensor({rows(tensor.tolist())}, {kind})"

@@ -6,6 +6,7 @@ import math
 import sys
 import threading
 import time
+import warnings
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from qtoolkit.check import Case, Exercise, Mistake, Raises, check, engine, paths, progress
 from qtoolkit.check.build import make_key
+from qtoolkit.check.checker import find_key, hidden_key
 from qtoolkit.check.values import decode, describe, difference, encode
 
 
@@ -105,9 +107,103 @@ def test_a_tensor_subclass_gains_nothing():
     assert verdict(lambda x: x.as_subclass(Liar)).passed == 0
 
 
-def test_output_of_the_answer_is_swallowed(capsys):
-    verdict(lambda x: print("noise" * 100_000) or 2 * x)
-    assert "noise" not in capsys.readouterr().out
+def test_output_of_a_right_answer_is_swallowed(capsys):
+    assert verdict(lambda x: print("noise" * 100_000) or 2 * x).passed == 2
+    assert capsys.readouterr() == ("", "")
+
+
+def test_the_beginning_of_what_a_wrong_answer_prints_is_shown():
+    text = verdict(lambda x: print("x is", x.tolist(), "noise" * 100_000)).text
+    assert "  printed   x is [1.0, 2.0, 3.0] noise" in text and len(text) < 1000
+
+
+def test_nothing_reaches_stderr_which_nbgrader_takes_for_a_failure(capsys):
+    def warns(x):
+        warnings.warn("be careful")
+        print("an error message", file=sys.stderr)
+        return 2 * x
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        assert verdict(warns).passed == 2
+    assert capsys.readouterr().err == ""
+
+
+class _Unspeakable(BaseException):
+    def __str__(self):
+        raise RuntimeError("no words")
+
+
+def _raise(error):
+    raise error
+
+
+def _endless_list():
+    value = []
+    value.append(value)
+    return value
+
+
+@pytest.mark.parametrize("answer", [
+    lambda x: _raise(_Unspeakable()),
+    lambda x: _raise(ValueError("long " * 100_000)),
+    lambda x: _endless_list(),
+    lambda x: torch.zeros(3, device="meta"),
+    lambda x: torch.zeros(3).to_sparse(),
+    lambda x: torch.nested.nested_tensor([torch.zeros(2), torch.zeros(1)]),
+    lambda x: torch.complex(x, x),
+    lambda x: torch.quantize_per_tensor(x, 1.0, 0, torch.qint8),
+    lambda x: type("Sized", (list,), {"__len__": lambda self: _raise(OSError())})(),
+    lambda x: type("Number", (float,), {"__eq__": lambda self, other: True, "__float__": lambda self: 2.0})(),
+    lambda x: (lambda: (yield))(),
+    lambda x: _raise(GeneratorExit()),
+    lambda x: (lambda f: f(f))(lambda f: f(f)),
+])
+def test_hostile_values_end_in_a_short_verdict(answer):
+    result = verdict(answer)
+    assert result.passed == 0 and len(result.text) < 1500 and "Traceback" not in result.text
+
+
+def test_the_learners_own_interrupt_is_not_swallowed():
+    with pytest.raises(KeyboardInterrupt):
+        verdict(lambda x: _raise(KeyboardInterrupt()))
+
+
+def test_points_are_a_number_to_nbgrader_and_a_link_to_the_reader(capsys):
+    points = verdict(lambda x: x * x).points(4)
+    assert repr(points) == "0.0" and points._repr_html_() == (
+        '0 of 4 points &middot; read <a href="../../book/chapters/99-nowhere.ipynb#a-section">a section</a>')
+    assert verdict(_double).points(4)._repr_html_() == "4 of 4 points"
+
+
+def test_right_numbers_of_another_type_are_said_to_be_right():
+    assert "only their type" in verdict(lambda x: (2 * x).double()).text
+
+
+def test_hidden_cases_count_but_are_not_shown(monkeypatch):
+    monkeypatch.setenv("QT_PROGRESS", "none")
+    monkeypatch.setenv("QT_HIDDEN_SEED", "12345")
+    visible = {json.dumps(case["arguments"]): case["expected"] for case in find_key("ch00.parameters")["cases"]}
+
+    def learned_by_heart(sizes):
+        return decode(visible[json.dumps({"sizes": sizes})])
+
+    result = check("ch00.parameters", learned_by_heart)
+    assert "6 of 6 visible cases\n  hidden    " in result.text and result.points(6) < 5
+    honest = check("ch00.parameters", lambda sizes: ((n := sum(a * b + b for a, b in zip(sizes, sizes[1:]))), 4 * n))
+    assert honest.points(6) == 6 and "6 of 6 hidden cases pass" in honest.text
+
+
+def test_hidden_cases_need_the_solutions(monkeypatch, tmp_path):
+    monkeypatch.setattr(paths, "SOLUTIONS", tmp_path)
+    with pytest.raises(ValueError, match="does not declare"):
+        hidden_key("ch00.parameters", 1)
+
+
+def test_one_check_takes_less_time_than_a_breath():
+    started = time.process_time()
+    engine.judge("ch02.quantize", find_key("ch02.quantize"), lambda x, scale, zero_point, bits: x)
+    assert time.process_time() - started < 1
 
 
 def test_an_endless_loop_ends(monkeypatch):
@@ -117,8 +213,21 @@ def test_an_endless_loop_ends(monkeypatch):
 
     monkeypatch.setattr(engine, "SECONDS", 0.2)
     started = time.monotonic()
-    outcome = engine.call(forever, {"x": 1}, seconds=0.2)
-    assert "loop that never ends" in outcome.words and time.monotonic() - started < 5
+    result = verdict(forever)
+    assert "loop that never ends" in result.text and "expected  tensor([2, 4, 6], float32)" in result.text and result.points(4) == 0
+    assert time.monotonic() - started < 2  # it stops at the first such case
+
+
+def test_an_endless_loop_that_prints_and_catches_errors_ends(monkeypatch):
+    def forever(x):
+        while True:
+            try:
+                print("still here" * 1000)
+            except Exception:
+                pass
+
+    monkeypatch.setattr(engine, "SECONDS", 0.2)
+    assert "loop that never ends" in verdict(forever).text and len(verdict(forever).text) < 1500
 
 
 def test_without_an_alarm_the_check_still_works():
@@ -199,4 +308,11 @@ def test_a_folder_that_cannot_be_written_costs_only_the_memory(tmp_path, monkeyp
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("QT_PROGRESS", str(tmp_path / "file/progress.json"))
     progress.remember("ch02.quantize", 1, 7)
-    assert "could not be saved" in capsys.readouterr().err
+    said = capsys.readouterr()
+    assert "could not be saved" in said.out and said.err == ""
+
+
+def test_nothing_is_remembered_on_request(monkeypatch):
+    monkeypatch.setenv("QT_PROGRESS", "none")
+    progress.remember("ch02.quantize", 1, 7)
+    assert progress.load() == {}

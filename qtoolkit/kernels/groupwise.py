@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from qtoolkit.kernels import ops, reference
+from qtoolkit.kernels import ops, portable, reference
 from qtoolkit.kernels._lib import library
 from qtoolkit.kernels.layer import as_bytes
 
@@ -30,6 +30,16 @@ class GroupCodes:
     bias: Tensor
     bits: int
     group: int
+
+    @property
+    def outputs(self) -> int:
+        """N."""
+        return self.weight.shape[0]
+
+    @property
+    def inputs(self) -> int:
+        """K."""
+        return self.weight.shape[1]
 
 
 def pack_groupwise(weight: Tensor, scale: Tensor, *, bits: int = 4, group: int = 128, bias: Tensor | None = None) -> Tensor:
@@ -84,24 +94,6 @@ def groupwise_reference(x: Tensor, codes: GroupCodes) -> Tensor:
     return total * row_scale + codes.bias
 
 
-def _portable(x: Tensor, layer: Tensor, out_features: int) -> Tensor:
-    codes = unpack_groupwise(layer)
-    if (x.shape[-1], out_features) != (codes.weight.shape[1], codes.weight.shape[0]):
-        raise ValueError(f"x has shape {tuple(x.shape)} and out_features is {out_features}, which does not fit a layer of (outputs, "
-                         f"inputs) {tuple(codes.weight.shape)}")
-    if not x.isfinite().all():
-        raise ValueError("x holds NaN or infinity, expected finite values; remove or replace them first")
-    return groupwise_reference(x, codes).to(x.dtype)
-
-
-def _native(x: Tensor, layer: Tensor, out_features: int) -> Tensor:
-    from qtoolkit.kernels import native
-
-    if x.dtype is not torch.float32:
-        return _native(x.to(torch.float32), layer, out_features).to(x.dtype)
-    return native.linear(library.qk_groupwise, x.contiguous(), layer, out_features, torch.float32, lambda: [_sizes(layer)[:2]])
-
-
 def _sizes(layer: Tensor) -> tuple[int, int, int, int, int]:
     """(N, K, bits, group, groups) from the header, checked against the length."""
     if as_bytes(layer).numel() >= _HEADER.size:
@@ -127,5 +119,7 @@ def _check(weight: Tensor, scale: Tensor, bits: int, group: int) -> None:
         raise ValueError(f"scale has shape {tuple(scale.shape)}, expected {expected}, finite: one value for each output and group")
 
 
-groupwise_linear = ops.register("groupwise_linear(Tensor x, Tensor layer, SymInt out_features) -> Tensor",
-                                _native if library is not None else _portable, ops.check_float, ops.linear_shape(None))
+portable_groupwise_linear = portable.real_op(groupwise_reference, unpack_groupwise)
+_kernel = ops.native.real_op(library.qk_groupwise, lambda layer: _sizes(layer)[:2]) if library else portable_groupwise_linear
+groupwise_linear = ops.register("groupwise_linear(Tensor x, Tensor layer, SymInt out_features) -> Tensor", _kernel, ops.check_float,
+                                ops.linear_shape(None))

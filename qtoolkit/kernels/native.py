@@ -78,3 +78,14 @@ def _fail(status: int, x: Tensor, out_features: int, sizes) -> None:
         raise MemoryError(f"no memory for the int8 copy of x, shape {tuple(x.shape)}; use smaller batches")
     raise ValueError(f"x has shape {tuple(x.shape)} and out_features is {out_features}, which does not fit layers of (outputs, "
                      f"inputs) {sizes()}; bytes must start at a multiple of 4 (layer.clone() does)")
+
+
+def real_op(function, sizes):
+    """A kernel from real inputs to real outputs of the same dtype; `sizes(layer)` reads (N, K) from the bytes, or raises."""
+
+    def kernel(x: Tensor, layer: Tensor, out_features: int) -> Tensor:
+        if x.dtype is not torch.float32:
+            return kernel(x.to(torch.float32), layer, out_features).to(x.dtype)
+        return linear(function, x.contiguous(), layer, out_features, torch.float32, lambda: [sizes(layer)])
+
+    return kernel

@@ -17,13 +17,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from qtoolkit.kernels import native, portable
 from qtoolkit.kernels._lib import library as _library
 from qtoolkit.kernels.layer import as_bytes
 
-if _library is not None:
-    from qtoolkit.kernels import native as _kernels
-else:
-    from qtoolkit.kernels import portable as _kernels
+_kernels = portable if _library is None else native
 
 _torch_library = torch.library.Library("qtoolkit", "DEF")
 

@@ -54,3 +54,16 @@ def _finite(x: Tensor) -> Tensor:
     if not x.isfinite().all():
         raise ValueError("x holds NaN or infinity, expected finite values; remove or replace them first")
     return x
+
+
+def real_op(reference_of, unpack):
+    """A kernel from real inputs to real outputs in plain torch: `reference_of(x, unpack(layer))`, sizes checked."""
+
+    def kernel(x: Tensor, layer: Tensor, out_features: int) -> Tensor:
+        codes = unpack(layer)
+        if (x.shape[-1], out_features) != (codes.inputs, codes.outputs):
+            raise ValueError(f"x has shape {tuple(x.shape)} and out_features is {out_features}, which does not fit a layer of (outputs, "
+                             f"inputs) {(codes.outputs, codes.inputs)}")
+        return reference_of(_finite(x).to(torch.float32), codes).to(x.dtype)
+
+    return kernel

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qtoolkit import kernels
-from qtoolkit.kernels.groupwise import _portable, groupwise_linear, pack_groupwise, unpack_groupwise
+from qtoolkit.kernels.groupwise import groupwise_linear, pack_groupwise, portable_groupwise_linear, unpack_groupwise
 
 ISAS = kernels.info()["isas_available"]
 native = pytest.mark.skipif(not kernels.info()["native"], reason="the compiled kernels are missing")
@@ -28,7 +28,7 @@ def test_native_equals_the_reference_bit_for_bit(isa, bits, m, n, k, steps, seed
     layer = pack_groupwise(weight, scale, bits=bits, group=group, bias=bias)
     x = torch.randn(m, k, generator=torch.Generator().manual_seed(seed))
     with kernels.use_isa(isa):
-        assert torch.equal(groupwise_linear(x, layer, n), _portable(x, layer, n))
+        assert torch.equal(groupwise_linear(x, layer, n), portable_groupwise_linear(x, layer, n))
 
 
 @pytest.mark.parametrize("bits", [4, 2])
@@ -49,7 +49,7 @@ def test_threads_and_large_layers_change_nothing():
     before = torch.get_num_threads()
     for threads in (1, 3):
         torch.set_num_threads(threads)
-        assert torch.equal(groupwise_linear(x, layer, 700), _portable(x, layer, 700))
+        assert torch.equal(groupwise_linear(x, layer, 700), portable_groupwise_linear(x, layer, 700))
     torch.set_num_threads(before)
 
 

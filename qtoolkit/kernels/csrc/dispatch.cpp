@@ -20,7 +20,7 @@
 namespace qk {
 namespace {
 
-struct Processor { bool avx2 = false, avxvnni = false, avx512 = false, neon = false; };
+struct Processor { bool avx2 = false, avxvnni = false, avx512vnni = false, avx512 = false, neon = false; };
 
 #if defined(__x86_64__)
 Processor ask_processor() {
@@ -35,7 +35,8 @@ Processor ask_processor() {
     const unsigned subleaves = a;
     const unsigned need512 = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31;  // F, DQ, BW, VL
     has.avx2 = (saved & 0x6) == 0x6 && (b >> 5 & 1);
-    has.avx512 = has.avx2 && (saved & 0xe6) == 0xe6 && (b & need512) == need512 && (c >> 11 & 1);  // and VNNI
+    has.avx512vnni = has.avx2 && (saved & 0xe6) == 0xe6 && (b & need512) == need512 && (c >> 11 & 1);  // and VNNI
+    has.avx512 = has.avx512vnni && (c >> 14 & 1);  // and VPOPCNTDQ
     if (subleaves >= 1) {
         __cpuid_count(7, 1, a, b, c, d);
         has.avxvnni = has.avx2 && (a >> 4 & 1);
@@ -64,6 +65,9 @@ std::vector<const Kernels*> find_kernels() {  // best first
     (void)has;
 #ifdef QK_HAS_AVX512
     if (has.avx512) found.push_back(&avx512_kernels);
+#endif
+#ifdef QK_HAS_AVX512VNNI
+    if (has.avx512vnni) found.push_back(&avx512vnni_kernels);
 #endif
 #ifdef QK_HAS_AVXVNNI
     if (has.avxvnni) found.push_back(&avxvnni_kernels);

@@ -24,6 +24,19 @@ struct Groupwise {  // the same for weights of few bits; see groupwise.h
     const int8_t* weight;
 };
 
+struct Table {  // for binary.h (1 bit) and codebook.h (4 or 5 bits): 32-bit words, 16 outputs side by side
+    int32_t outputs, inputs, bits, words, blocks;  // words that hold one output's weights
+    int64_t block_bytes;
+    const float *entries, *scale, *bias;           // the 32 table entries; scale of binary layers
+    const int8_t* weight;
+};
+
+struct Sparse {
+    int32_t outputs, inputs, count;
+    const float *bias, *value;
+    const int32_t *start, *index;  // start has been checked: 0..count, never falling; index has not
+};
+
 struct Range {  // the part of the output that one task computes
     int64_t row0, row1;
     int32_t block0, block1;
@@ -36,12 +49,17 @@ struct Kernels {
     bool (*quantize)(const float* x, int64_t count, float scale, int32_t zero, int8_t* out);  // false: not finite
     bool (*quantize_row)(const float* x, int64_t count, float* scale, int8_t* out);           // false: not finite
     void (*groupwise)(const Groupwise&, const int8_t* x, const int32_t* input_sums, const float* row_scale, Range, float* out);
+    void (*signs_of_row)(const float* x, int64_t count, uint32_t* words);
+    void (*binary)(const Table&, const uint32_t* x, Range, float* out);
+    void (*codebook)(const Table&, const float* x, Range, float* out);
+    void (*sparse_row)(const Sparse&, const float* x, int32_t output0, int32_t output1, float* out);
+    void (*sparse_batch)(const Sparse&, const float* columns, int rows, int32_t output0, int32_t output1, float* out);
     double (*peak_int8)(int64_t rounds);   // these three serve qk_limit
     double (*peak_float)(int64_t rounds);
     uint64_t (*read_all)(const uint64_t* at, int64_t count);
 };
 
-extern const Kernels scalar_kernels, avx2_kernels, avxvnni_kernels, avx512_kernels, neon_kernels;
+extern const Kernels scalar_kernels, avx2_kernels, avxvnni_kernels, avx512vnni_kernels, avx512_kernels, neon_kernels;
 const Kernels& kernels();  // the table in use
 
 bool open_layer(const void* bytes, int64_t size, Layer& out);

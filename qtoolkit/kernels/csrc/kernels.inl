@@ -5,9 +5,13 @@ namespace {
 #include "gemm.h"
 #include "quantize.h"
 #include "groupwise.h"
+#include "binary.h"
+#include "codebook.h"
+#include "sparse.h"
 #include "limits.h"
 
 constexpr qk::Kernels table(const char* name) {
-    return {name, linear_int8, linear_float, quantize, quantize_row, groupwise, peak_int8, peak_float, read_all};
+    return {name, linear_int8, linear_float, quantize, quantize_row, groupwise, signs_of_row, binary, codebook,
+            sparse_row, sparse_batch, peak_int8, peak_float, read_all};
 }
 }  // namespace

@@ -22,7 +22,8 @@
 #endif
 
 enum : int32_t { QK_ABI = 1, QK_LAYER = 0x314C4B51 /* "QKL1" */, QK_PLAN = 0x31504B51 /* "QKP1" */,
-               QK_GROUPWISE = 0x31474B51 /* "QKG1" */ };
+               QK_GROUPWISE = 0x31474B51 /* "QKG1" */, QK_TABLE = 0x31544B51 /* "QKT1" */,
+               QK_SPARSE = 0x31534B51 /* "QKS1" */ };
 
 struct qk_header {
     int32_t magic;            // QK_LAYER
@@ -39,6 +40,22 @@ struct qk_groupwise_header {
     int32_t reserved[11];
     // then bias f32 [N16]; then [N16/16][groups]( scale f32 [16], codes without sign [group / (32 / bits)][64] ), where byte
     // 4 j + i of 64 holds inputs i, 4 + i, ... of output j, the first in the lowest bits
+};
+
+struct qk_table_header {
+    int32_t magic;            // QK_TABLE
+    int32_t outputs, inputs;
+    int32_t bits;             // 1: signs (binary); 4 or 5: indices into `entries`
+    int32_t reserved[12];
+    float entries[32];        // with 4 bits, 16 entries twice
+    // then scale f32 [N16], bias f32 [N16], and 32-bit words [N16/16][words][16] of 32, 8 or 6 inputs each, lowest bits first
+};
+
+struct qk_sparse_header {
+    int32_t magic;            // QK_SPARSE
+    int32_t outputs, inputs, count;  // count: values stored
+    int32_t reserved[12];
+    // then bias f32 [N], start i32 [N + 1], index i32 [count], value f32 [count]
 };
 
 struct qk_plan_header {
@@ -85,6 +102,9 @@ QK_API int qk_linear_dynamic(const void* layer, int64_t bytes, const float* x, i
 // The same with weights of 4 or 2 bits and a scale for each group of inputs.
 QK_API int qk_groupwise(const void* layer, int64_t bytes, const float* x, int64_t rows, int64_t k, float* out, int64_t n,
                         int threads);
+// Weights of one bit (x is reduced to its signs), indices into a table of 16 or 32 reals, and sparse weights.
+QK_API int qk_table(const void* layer, int64_t bytes, const float* x, int64_t rows, int64_t k, float* out, int64_t n, int threads);
+QK_API int qk_sparse(const void* layer, int64_t bytes, const float* x, int64_t rows, int64_t k, float* out, int64_t n, int threads);
 // A chain of layers in one call: quantize, int8 layers, and the last layer's real output.
 QK_API int qk_plan(const void* plan, int64_t bytes, const float* x, int64_t rows, int64_t k, float* out, int64_t n, int threads);
 

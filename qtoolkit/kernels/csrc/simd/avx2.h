@@ -3,6 +3,7 @@
 // |x| * (w with the sign of x): |x| <= 128 and |w| <= 127 give at most 2 * 128 * 127 = 32512 < 32768, so nothing saturates.
 // That is why the weights of a layer may not be -128.
 #pragma once
+#include "avx2_reals.h"
 #include "avx2_requantize.h"
 
 struct Simd {
@@ -45,7 +46,7 @@ struct Simd {
         };
         sums.low = add(sums.low, w.low), sums.high = add(sums.high, w.high);
     }
-    struct Reals { __m256 low, high; };
+    using Reals = Reals256;
     static __m256 scaled(__m256i sums, int32_t correction, const float* scale) {
         return _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_sub_epi32(sums, _mm256_set1_epi32(correction))), _mm256_loadu_ps(scale));
     }
@@ -54,6 +55,23 @@ struct Simd {
         total.high = _mm256_add_ps(total.high, scaled(sums.high, correction, scale + 8));
     }
     static void store(float* to, const Reals& reals) { _mm256_storeu_ps(to, reals.low), _mm256_storeu_ps(to + 8, reals.high); }
+
+    static void count_differences(Sums& sums, uint32_t x, const Weights& w) {
+        const __m256i all = _mm256_set1_epi32(int32_t(x));
+        sums.low = _mm256_add_epi32(sums.low, ones_of_words(_mm256_xor_si256(all, w.low)));
+        sums.high = _mm256_add_epi32(sums.high, ones_of_words(_mm256_xor_si256(all, w.high)));
+    }
+    static uint32_t negatives(const float* x) { return negatives256(x); }
+
+    struct Table { const float* entries; };
+    static Table table(const float* entries) { return {entries}; }
+    static Reals look_up(const Table& table, const Weights& w, int shift) {
+        return {look_up256(table.entries, w.low, shift), look_up256(table.entries, w.high, shift)};
+    }
+    static Reals load(const float* from) { return {_mm256_loadu_ps(from), _mm256_loadu_ps(from + 8)}; }
+    static float gather_dot(const float* x, uint32_t last, const int32_t* index, const float* value, int64_t count) {
+        return gather_dot256(x, last, index, value, count);
+    }
 
     static constexpr int kRegisters = 6;  // of two halves each
     static Reals reals(float x) { return {_mm256_set1_ps(x), _mm256_set1_ps(x)}; }

@@ -36,6 +36,37 @@ struct Simd {
     }
     static void store(float* to, const Reals& reals) { _mm512_storeu_ps(to, reals.all); }
 
+    static void count_differences(Sums& sums, uint32_t x, const Weights& w) {
+        const __m512i differ = _mm512_xor_si512(_mm512_set1_epi32(int32_t(x)), w.all);
+#ifdef __AVX512VPOPCNTDQ__
+        sums.all = _mm512_add_epi32(sums.all, _mm512_popcnt_epi32(differ));
+#else  // ones of each half byte by table; the dot product with ones adds up the 4 bytes of a word
+        const __m512i ones = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4));
+        const __m512i half = _mm512_set1_epi8(15);
+        const __m512i low = _mm512_shuffle_epi8(ones, _mm512_and_si512(differ, half));
+        const __m512i high = _mm512_shuffle_epi8(ones, _mm512_and_si512(_mm512_srli_epi16(differ, 4), half));
+        sums.all = _mm512_dpbusd_epi32(sums.all, _mm512_add_epi8(low, high), _mm512_set1_epi8(1));
+#endif
+    }
+    static uint32_t negatives(const float* x) { return _mm512_cmp_ps_mask(_mm512_loadu_ps(x), _mm512_setzero_ps(), _CMP_LT_OQ); }
+
+    struct Table { __m512 low, high; };
+    static Table table(const float* entries) { return {_mm512_loadu_ps(entries), _mm512_loadu_ps(entries + 16)}; }
+    static Reals look_up(const Table& table, const Weights& w, int shift) {  // uses the low 5 bits of each word by itself
+        return {_mm512_permutex2var_ps(table.low, _mm512_srli_epi32(w.all, unsigned(shift)), table.high)};
+    }
+    static Reals load(const float* from) { return {_mm512_loadu_ps(from)}; }
+    static float gather_dot(const float* x, uint32_t last, const int32_t* index, const float* value, int64_t count) {
+        __m512 sum[2] = {_mm512_setzero_ps(), _mm512_setzero_ps()};
+        for (int64_t i = 0, turn = 0; i < count; i += 16, turn ^= 1) {
+            const __mmask16 here = count - i < 16 ? __mmask16((1u << (count - i)) - 1) : __mmask16(0xffff);
+            const __m512i at = _mm512_min_epu32(_mm512_maskz_loadu_epi32(here, index + i), _mm512_set1_epi32(int32_t(last)));
+            const __m512 inputs = _mm512_i32gather_ps(at, x, 4);
+            sum[turn] = _mm512_fmadd_ps(inputs, _mm512_maskz_loadu_ps(here, value + i), sum[turn]);
+        }
+        return _mm512_reduce_add_ps(_mm512_add_ps(sum[0], sum[1]));
+    }
+
     static constexpr int kRegisters = 12;
     static Reals reals(float x) { return {_mm512_set1_ps(x)}; }
     static void multiply_add(Reals& sum, const Reals& x, const Reals& w) { sum.all = _mm512_fmadd_ps(x.all, w.all, sum.all); }

@@ -44,6 +44,35 @@ struct Simd {
         for (int i = 0; i < 4; ++i) vst1q_f32(to + 4 * i, reals.quarter[i]);
     }
 
+    static void count_differences(Sums& sums, uint32_t x, const Weights& w) {
+        const uint8x16_t all = vreinterpretq_u8_u32(vdupq_n_u32(x));
+        for (int i = 0; i < 4; ++i) {
+            const uint8x16_t ones = vcntq_u8(veorq_u8(all, vreinterpretq_u8_s8(w.quarter[i])));
+            sums.quarter[i] = vdotq_s32(sums.quarter[i], vreinterpretq_s8_u8(ones), vdupq_n_s8(1));
+        }
+    }
+    static uint32_t negatives(const float* x) {
+        uint32_t bits = 0;
+        for (int i = 0; i < 16; ++i) bits |= uint32_t(x[i] < 0) << i;
+        return bits;
+    }
+
+    struct Table { const float* entries; };
+    static Table table(const float* entries) { return {entries}; }
+    static Reals look_up(const Table& table, const Weights& w, int shift) {
+        uint32_t words[16];
+        float found[16];
+        for (int i = 0; i < 4; ++i) vst1q_u32(words + 4 * i, vreinterpretq_u32_s8(w.quarter[i]));
+        for (int j = 0; j < 16; ++j) found[j] = table.entries[words[j] >> shift & 31];
+        return load(found);
+    }
+    static Reals load(const float* from) { return {{vld1q_f32(from), vld1q_f32(from + 4), vld1q_f32(from + 8), vld1q_f32(from + 12)}}; }
+    static float gather_dot(const float* x, uint32_t last, const int32_t* index, const float* value, int64_t count) {
+        float sum = 0;
+        for (int64_t i = 0; i < count; ++i) sum += value[i] * x[uint32_t(index[i]) < last ? uint32_t(index[i]) : last];
+        return sum;
+    }
+
     static constexpr int kRegisters = 4;  // of four quarters each
     static Reals reals(float x) { return {{vdupq_n_f32(x), vdupq_n_f32(x), vdupq_n_f32(x), vdupq_n_f32(x)}}; }
     static void multiply_add(Reals& sum, const Reals& x, const Reals& w) {

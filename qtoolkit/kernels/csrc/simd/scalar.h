@@ -43,6 +43,35 @@ struct Simd {
     }
     static void store(float* to, const Reals& reals) { __builtin_memcpy(to, reals.lane, 64); }
 
+    // for binary.h: sums[j] += number of ones in (x xor word j); and which of 16 floats are negative, as bits
+    static void count_differences(Sums& sums, uint32_t x, const Weights& w) {
+        uint32_t words[16];
+        __builtin_memcpy(words, w.byte, 64);
+        for (int j = 0; j < 16; ++j) sums.lane[j] += __builtin_popcount(x ^ words[j]);
+    }
+    static uint32_t negatives(const float* x) {
+        uint32_t bits = 0;
+        for (int i = 0; i < 16; ++i) bits |= uint32_t(x[i] < 0) << i;
+        return bits;
+    }
+
+    // for codebook.h and sparse.h: 16 entries of a table of 32, chosen by 5 bits of each word; and a sparse dot product
+    struct Table { float entry[32]; };
+    static Table table(const float* entries) { Table all; __builtin_memcpy(all.entry, entries, 128); return all; }
+    static Reals look_up(const Table& table, const Weights& w, int shift) {
+        uint32_t words[16];
+        Reals found;
+        __builtin_memcpy(words, w.byte, 64);
+        for (int j = 0; j < 16; ++j) found.lane[j] = table.entry[words[j] >> shift & 31];
+        return found;
+    }
+    static Reals load(const float* from) { Reals reals; __builtin_memcpy(reals.lane, from, 64); return reals; }
+    static float gather_dot(const float* x, uint32_t last, const int32_t* index, const float* value, int64_t count) {
+        float sum = 0;
+        for (int64_t i = 0; i < count; ++i) sum += value[i] * x[uint32_t(index[i]) < last ? uint32_t(index[i]) : last];
+        return sum;
+    }
+
     // for limits.h: multiply-adds of 16 floats, and a fence that the optimizer cannot see through
     static constexpr int kRegisters = 2;
     static Reals reals(float x) { return {{x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x}}; }

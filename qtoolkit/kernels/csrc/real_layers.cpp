@@ -1,0 +1,117 @@
+// Layers whose inputs stay real (or shrink to a sign): binary, codebook and sparse, seen from outside: check the bytes,
+// bring the inputs into the form that the kernel wants, share out the work.
+#include <cstring>
+
+#include "kernels.h"
+#include "pool.h"
+
+namespace qk {
+namespace {
+
+constexpr int64_t kWorthAThread = 1 << 19;  // multiply-adds
+constexpr int32_t kMost = 1 << 24;
+
+int worth(int threads, int64_t work) {
+    const int64_t most = work / kWorthAThread;
+    return most < 1 ? 1 : threads > most ? int(most) : threads;
+}
+
+bool finite(const float* x, int64_t count) {  // NaN and infinity have all exponent bits set
+    uint32_t most = 0;
+    for (int64_t i = 0; i < count; ++i) {
+        uint32_t bits;
+        std::memcpy(&bits, x + i, 4);
+        bits &= 0x7fffffffu, most = bits > most ? bits : most;
+    }
+    return most < 0x7f800000u;
+}
+
+bool open_table(const void* bytes, int64_t size, Table& out) {
+    qk_table_header head;
+    if (!bytes || size < int64_t(sizeof head) || reinterpret_cast<uintptr_t>(bytes) % 4) return false;
+    std::memcpy(&head, bytes, sizeof head);
+    if (head.magic != QK_TABLE || head.outputs < 1 || head.inputs < 1 || head.outputs > kMost || head.inputs > kMost ||
+        (head.bits != 1 && head.bits != 4 && head.bits != 5))
+        return false;
+    const int32_t each = 32 / head.bits, words = (head.inputs + each - 1) / each, blocks = (head.outputs + 15) / 16;
+    if (size - int64_t(sizeof head) != int64_t(blocks) * (128 + int64_t(words) * 64)) return false;
+    const char* at = static_cast<const char*>(bytes);
+    const auto* scale = reinterpret_cast<const float*>(at + sizeof head);
+    out = {head.outputs, head.inputs, head.bits, words, blocks, int64_t(words) * 64, reinterpret_cast<const float*>(at + 64), scale,
+           scale + blocks * 16, reinterpret_cast<const int8_t*>(scale + blocks * 32)};
+    return true;
+}
+
+bool open_sparse(const void* bytes, int64_t size, Sparse& out) {
+    qk_sparse_header head;
+    if (!bytes || size < int64_t(sizeof head) || reinterpret_cast<uintptr_t>(bytes) % 4) return false;
+    std::memcpy(&head, bytes, sizeof head);
+    if (head.magic != QK_SPARSE || head.outputs < 1 || head.inputs < 1 || head.count < 0 || head.outputs > kMost || head.inputs > kMost)
+        return false;
+    if (size - int64_t(sizeof head) != 4 * (2 * int64_t(head.outputs) + 1 + 2 * int64_t(head.count))) return false;
+    const char* at = static_cast<const char*>(bytes) + sizeof head;
+    const auto* i32 = reinterpret_cast<const int32_t*>(at) + head.outputs;
+    out = {head.outputs, head.inputs, head.count, reinterpret_cast<const float*>(at),
+           reinterpret_cast<const float*>(at) + 2 * int64_t(head.outputs) + 1 + head.count, i32, i32 + head.outputs + 1};
+    for (int32_t o = 0; o < head.outputs; ++o)
+        if (i32[o] > i32[o + 1]) return false;
+    return i32[0] >= 0 && i32[head.outputs] <= head.count;
+}
+
+}  // namespace
+
+}  // namespace qk
+
+using namespace qk;
+
+int qk_table(const void* bytes, int64_t size, const float* x, int64_t rows, int64_t k, float* out, int64_t n, int threads) {
+    Table layer;
+    if (!open_table(bytes, size, layer)) return QK_BAD_LAYER;
+    if (rows < 0 || k != layer.inputs || n != layer.outputs) return QK_BAD_SHAPE;
+    if (!rows) return QK_OK;
+    if (!finite(x, rows * k)) return QK_NOT_FINITE;
+    const bool signs = layer.bits == 1;
+    const int64_t row_words = signs ? layer.words : int64_t(layer.words) * (32 / layer.bits);
+    auto* prepared = static_cast<uint32_t*>(scratch(kRowCodes, rows * row_words * 4));
+    if (!prepared) return QK_NO_MEMORY;
+    std::memset(prepared, 0, size_t(rows * row_words * 4));
+    threads = worth(threads, rows * n * k / (signs ? 8 : 1));
+    parallel_for(rows, rows > 16 ? threads : 1, [&](int64_t row) {
+        uint32_t* to = prepared + row * row_words;
+        signs ? kernels().signs_of_row(x + row * k, k, to) : void(std::memcpy(to, x + row * k, size_t(k) * 4));
+    });
+    int64_t tasks;
+    range_of_task(0, rows, layer.blocks, &tasks);
+    parallel_for(tasks, threads, [&](int64_t task) {
+        const Range range = range_of_task(task, rows, layer.blocks);
+        signs ? kernels().binary(layer, prepared, range, out) : kernels().codebook(layer, reinterpret_cast<float*>(prepared), range, out);
+    });
+    return QK_OK;
+}
+
+int qk_sparse(const void* bytes, int64_t size, const float* x, int64_t rows, int64_t k, float* out, int64_t n, int threads) {
+    Sparse layer;
+    if (!open_sparse(bytes, size, layer)) return QK_BAD_LAYER;
+    if (rows < 0 || k != layer.inputs || n != layer.outputs) return QK_BAD_SHAPE;
+    if (!finite(x, rows * k)) return QK_NOT_FINITE;
+    constexpr int32_t band = 64;  // outputs of one task
+    const int64_t bands = (layer.outputs + band - 1) / band;
+    threads = worth(threads, rows * layer.count);
+    const auto end_of = [&](int64_t task) { return int32_t((task + 1) * band < n ? (task + 1) * band : n); };
+    int64_t row = 0;
+    for (; rows - row >= 8; row += 16) {
+        const int many = int(rows - row < 16 ? rows - row : 16);
+        auto* columns = static_cast<float*>(scratch(kRowCodes, k * 64));
+        if (!columns) return QK_NO_MEMORY;
+        for (int64_t i = 0; i < k; ++i)
+            for (int r = 0; r < 16; ++r) columns[i * 16 + r] = r < many ? x[(row + r) * k + i] : 0;
+        parallel_for(bands, threads, [&](int64_t task) {
+            kernels().sparse_batch(layer, columns, many, int32_t(task * band), end_of(task), out + row * n);
+        });
+    }
+    for (; row < rows; ++row)
+        parallel_for(bands, threads, [&](int64_t task) {
+            kernels().sparse_row(layer, x + row * k, int32_t(task * band), end_of(task), out + row * n);
+        });
+    return QK_OK;
+}

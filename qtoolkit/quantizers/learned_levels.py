@@ -74,23 +74,24 @@ class LearnedInterval(nn.Module):
         t(x) = sign(x) clip(|x|/(2d) - c/(2d) + 1/2, 0, 1)^gamma,     y = round(q t) / q,     q = 2^(bits-1) - 1
 
     The center c and the half width d learn through t; round passes the gradient straight through. Values that are pruned or
-    clipped give none. y is in -1..1: the layer's own scale follows. Source: Jung et al. 2019 (QIL), section 3.
+    clipped give none. gamma bends the grid and learns too if a value is given (the paper does so for weights); None leaves it
+    at 1. y is in -1..1: the layer's own scale follows. Source: Jung et al. 2019 (QIL), equations 2 and 3.
 
     >>> LearnedInterval(bits=3, center=0.5, half_width=0.5)(torch.tensor([-2.0, 0.4, 1.0]))
     tensor([-1.0000,  0.3333,  1.0000], grad_fn=<MulBackward0>)
     """
 
-    def __init__(self, bits: int, center: float, half_width: float, gamma: float = 1.0):
+    def __init__(self, bits: int, center: float, half_width: float, gamma: float | None = None):
         super().__init__()
         self.steps = 2 ** (_checks.bit_width(bits, smallest=2) - 1) - 1
         self.center = nn.Parameter(_checks.real_number(center, "center"))
         self.half_width = nn.Parameter(_checks.scale_tensor(half_width, "half_width"))
-        self.gamma = _checks.scale_tensor(gamma, "gamma")
+        self.gamma = None if gamma is None else nn.Parameter(_checks.scale_tensor(gamma, "gamma"))
 
     def forward(self, x: Tensor) -> Tensor:
         inner = (_checks.real_tensor(x).abs() - self.center) / (2 * self.half_width) + 0.5
         t = torch.where((inner > 0) & (inner < 1), inner, inner.detach().clamp(0, 1))
-        curved = t if self.gamma == 1 else t.clamp(min=torch.finfo(t.dtype).tiny) ** self.gamma
+        curved = t if self.gamma is None else t.clamp(min=torch.finfo(t.dtype).tiny) ** self.gamma
         return x.sign() * (_Round.apply(self.steps * curved) / self.steps)
 
 

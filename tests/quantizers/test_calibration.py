@@ -241,7 +241,7 @@ def test_streaming_agrees_with_all_at_once_within_bins(calibration):
     assert ((streamed - direct).abs() <= 0.02 * x.abs().amax(1, keepdim=True)).all()
 
 
-@given(values=st.lists(st.floats(-1e30, 1e30), min_size=1, max_size=40), cut=st.integers(0, 40), seed=st.integers(0, 9))
+@given(values=st.lists(st.floats(-50, 50) | st.floats(-1e30, 1e30), min_size=1, max_size=40), cut=st.integers(0, 40), seed=st.integers(0, 9))
 def test_the_histogram_does_not_depend_on_batches_or_order(values, cut, seed):
     rows = torch.tensor([values], dtype=torch.float64)
     shuffled = rows[:, torch.randperm(len(values), generator=torch.Generator().manual_seed(seed))]
@@ -252,6 +252,7 @@ def test_the_histogram_does_not_depend_on_batches_or_order(values, cut, seed):
             many.add(part)
     assert torch.equal(one.counts, many.counts) and torch.equal(one.top, many.top)
     assert torch.equal(one.lo, many.lo) and torch.equal(one.hi, many.hi)
+    assert (torch.frexp(one.top).mantissa == 0.5).all() and one.top > max(map(abs, values)) >= (one.top / 2 if max(map(abs, values)) else 0)
     assert one.counts.sum() == len(values)
 
 

@@ -1,5 +1,7 @@
 """Learned levels, intervals and clips: forwards on the grid, gradients against autograd, finite differences and closed forms."""
 
+import math
+
 import pytest
 import torch
 from hypothesis import given, strategies as st
@@ -63,10 +65,10 @@ def interval_by_definition(x, c, d, q, gamma=1.0):
     return round(q * t) / q * (1 if x > 0 else -1 if x < 0 else 0)
 
 
-@given(x=st.floats(-3, 3, width=32), bits=st.integers(2, 6), c=st.floats(0.2, 1.5), d=st.floats(0.1, 1.0), gamma=st.sampled_from([1.0, 0.5, 2.0]))
+@given(x=st.floats(-3, 3, width=32), bits=st.integers(2, 6), c=st.floats(0.2, 1.5), d=st.floats(0.1, 1.0), gamma=st.sampled_from([None, 1.0, 0.5, 2.0]))
 def test_interval_forward_is_the_paper_s_transformer_and_discretizer(x, bits, c, d, gamma):
     q = 2 ** (bits - 1) - 1
-    theirs = [interval_by_definition(x + e, c, d, q, gamma) for e in (-1e-4, 0, 1e-4)]
+    theirs = [interval_by_definition(x + e, c, d, q, gamma or 1.0) for e in (-1e-4, 0, 1e-4)]
     ours = LearnedInterval(bits, c, d, gamma)(torch.tensor([x])).item()
     assert min(abs(ours - t) for t in theirs) < 1e-5  # near a tie float32 may take the neighbor
 
@@ -81,11 +83,18 @@ def test_interval_gradients_are_the_closed_form_inside_and_nothing_outside():
         assert (x.grad.item(), layer.center.grad.item(), layer.half_width.grad.item()) == pytest.approx(expected, abs=1e-5)
 
 
+def test_interval_exponent_learns_by_its_closed_form():
+    layer = LearnedInterval(4, 0.8, 0.5, gamma=2.0)
+    layer(torch.tensor([-0.9])).sum().backward()
+    t = 0.9 - 0.8 + 0.5
+    assert layer.gamma.grad.item() == pytest.approx(-(t**2) * math.log(t), rel=1e-4)
+
+
 @pytest.mark.parametrize("gamma", [0.5, 2.0])
 def test_interval_gradients_stay_finite_for_every_gamma(gamma):
     layer, x = LearnedInterval(4, 0.5, 0.5, gamma), torch.linspace(-2, 2, 101).requires_grad_()
     layer(x).sum().backward()
-    assert x.grad.isfinite().all() and layer.center.grad.isfinite() and layer.half_width.grad.isfinite()
+    assert x.grad.isfinite().all() and layer.center.grad.isfinite() and layer.half_width.grad.isfinite() and layer.gamma.grad.isfinite()
 
 
 def test_clip_gradient_is_sign_outside_and_rounding_error_inside():

@@ -74,6 +74,8 @@ def mnist(split: str = "train") -> Digits:
 
     >>> mnist("test")
     Digits(10,000 images of 28 x 28 pixels)
+
+    See: book/chapters/00-start-here.ipynb#a-pixel-is-already-a-code
     """
     if split not in tuple(_MNIST_FILES):
         raise ValueError(f"split is {split!r}, expected 'train' or 'test'")

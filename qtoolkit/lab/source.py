@@ -26,6 +26,8 @@ def show(*things, docstring: bool = True) -> None:
     # _notice, in qtoolkit/lab/fetch.py
     def _notice(text: str) -> None:
         print(f"qtoolkit: {text}", file=sys.stderr)
+
+    See: book/chapters/00-start-here.ipynb#when-you-are-stuck
     """
     for thing in things:
         text = source_of(thing, docstring)

@@ -38,6 +38,8 @@ def fit(model: nn.Module, inputs: torch.Tensor, labels: torch.Tensor, *, epochs:
     >>> losses = fit(nn.Linear(1, 2), x, (x[:, 0] > 0).long(), epochs=20, lr=0.1, batch_size=16)
     >>> len(losses), losses[-1] < losses[0]
     (20, True)
+
+    See: book/chapters/00-start-here.ipynb#train-it-yourself
     """
     _check(inputs, labels, epochs, lr, batch_size, dropout)
     chance = torch.Generator().manual_seed(seed)
@@ -68,6 +70,8 @@ def error_percent(model: nn.Module, digits: Digits, batch_size: int = 1000) -> f
     >>> with torch.no_grad(): _ = right[1].bias.copy_(torch.eye(10)[0])
     >>> error_percent(right, black)
     25.0
+
+    See: book/chapters/00-start-here.ipynb#how-good-is-it
     """
     if not len(digits):
         raise ValueError("digits is empty, expected at least one image")

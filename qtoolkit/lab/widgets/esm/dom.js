@@ -12,7 +12,11 @@ function fill(node, attributes, children) {
   return node;
 }
 
-export const h = (tag, attributes = {}, ...children) => fill(document.createElement(tag), attributes, children);
+// JupyterLab takes arrows, digits and letters for commands, unless the focused element itself says that it wants them.
+const OWN_KEYS = { "data-lm-suppress-shortcuts": "true" };
+const CONTROLS = ["input", "button"];
+
+export const h = (tag, attributes = {}, ...children) => fill(document.createElement(tag), CONTROLS.includes(tag) ? { ...attributes, ...OWN_KEYS } : attributes, children);
 export const s = (tag, attributes = {}, ...children) => fill(document.createElementNS(SVG, tag), attributes, children);
 export const uniqueId = (name) => `qt-${name}-${Date.now().toString(36)}-${serial++}`;
 
@@ -86,7 +90,7 @@ export function mount(el, { title, controls, draw }) {
     words.textContent = shown.words;
   };
   const panel = controls.map((control) => KINDS[control.kind](control, (value) => { values[control.key] = value; update(); }));
-  const root = h("section", { class: "qt", "aria-label": title, "data-lm-suppress-shortcuts": "true" },
+  const root = h("section", { class: "qt", "aria-label": title },
     h("p", { class: "qt-title" }, title), h("div", { class: "qt-panel" }, panel), picture, facts, words);
   el.append(root);
   update();

@@ -23,7 +23,7 @@ function question(asked, number, count) {
 
 function render({ model, el }) {
   const questions = model.get("questions");
-  el.append(h("section", { class: "qt qt-quiz", "aria-label": "Check yourself", "data-lm-suppress-shortcuts": "true" },
+  el.append(h("section", { class: "qt qt-quiz", "aria-label": "Check yourself" },
     questions.map((asked, i) => question(asked, i + 1, questions.length))));
 }
 

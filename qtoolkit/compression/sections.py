@@ -13,7 +13,6 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -56,13 +55,16 @@ class Shared:
 
 def encode_symbols(symbols: Tensor, bits: int, huffman: bool = True) -> bytes:
     """Symbols 0 .. 2^bits - 1 in the shorter of two forms: packed at `bits` each, or (if allowed) Huffman coded with its table."""
-    packed = bytes([_PACKED]) + (pack(symbols, bits).numpy().tobytes() if symbols.numel() else b"")
-    if not huffman or not symbols.numel():
-        return packed
-    lengths = torch.from_numpy(HuffmanCode.fit(np.bincount(symbols.numpy())).lengths)
+    coded = _huffman_form(symbols) if huffman and symbols.numel() else None
+    if coded is not None and len(coded) < 1 + packed_size(symbols.numel(), bits):
+        return coded
+    return bytes([_PACKED]) + (pack(symbols, bits).numpy().tobytes() if symbols.numel() else b"")
+
+
+def _huffman_form(symbols: Tensor) -> bytes:
+    lengths = torch.from_numpy(HuffmanCode.fit(torch.bincount(symbols).numpy()).lengths)
     stream = huffman_encode(symbols.to(torch.int16), lengths).numpy().tobytes()
-    coded = bytes([_HUFFMAN]) + varint(lengths.numel()) + pack(lengths, 4).numpy().tobytes() + varint(len(stream)) + stream
-    return min(packed, coded, key=len)
+    return bytes([_HUFFMAN]) + varint(lengths.numel()) + pack(lengths, 4).numpy().tobytes() + varint(len(stream)) + stream
 
 
 def decode_symbols(reader: Reader, count: int, bits: int) -> Tensor:

@@ -116,3 +116,10 @@ def test_house_style_of_the_prose(path):
     prose = re.sub(r"\$\$.*?\$\$|`[^`]*`|\$[^$]*\$|!\[|!=", "", re.sub(r"```.*?```", "", text, flags=re.S), flags=re.S)
     assert "!" not in prose
     assert not re.findall(r"\b(?:simply|obviously)\b", prose, flags=re.I)
+
+
+@_by_name(NOTEBOOKS)
+def test_maths_is_written_so_that_every_renderer_takes_it(path):
+    """JupyterLab's renderer refuses a command as a bare subscript: write q_{\\min}, not q_\\min."""
+    for cell in _cells(path, "markdown"):
+        assert not re.findall(r"[_^]\\[a-zA-Z]+", re.sub(r"`[^`]*`", "", _source(cell))), _source(cell)

@@ -9,6 +9,7 @@ PORT    ?= 8000
 FIRST   := book/chapters/00-start-here.ipynb
 NOTEBOOKS ?= book/chapters solutions
 PINS    := pyproject.toml constraints.txt
+QUIET   := $(VENV)/share/jupyter/lab/settings
 KERNELS := $(shell find qtoolkit/kernels/csrc -type f)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -22,10 +23,10 @@ help:
 	@echo "make refresh  re-execute the notebooks and store their outputs (NOTEBOOKS=path for one)"
 	@echo "make clean    remove .venv and everything built (downloaded data stay)"
 
+# JupyterLab hides the figures and widgets of notebooks that it did not see run, unless they are signed.
 lab: $(VENV)/.course
-	$(PY) -m jupyter lab --allow-root --LabApp.news_url=None \
-	  --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate \
-	  --LabApp.default_url=/lab/tree/$(FIRST) $(LAB_ARGS)
+	-@$(PY) -m jupyter trust book/chapters/*.ipynb > /dev/null
+	$(PY) -m jupyter lab --allow-root --LabApp.default_url=/lab/tree/$(FIRST) $(LAB_ARGS)
 
 test: $(VENV)/.test
 	OMP_NUM_THREADS=1 $(PY) -m pytest tests qtoolkit book/chapters solutions --doctest-modules \
@@ -54,6 +55,7 @@ $(VENV)/.created:
 	  echo "Name another one: make PYTHON=python3.12 lab"; exit 1; }
 	@$(PYTHON) -m venv --clear $(VENV) || { \
 	  echo "Python could not make a virtual environment. On Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
+	@mkdir -p $(QUIET) && echo '{"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": false}}' > $(QUIET)/overrides.json
 	@touch $@
 
 $(VENV)/.course: $(VENV)/.created $(PINS) $(KERNELS)

@@ -18,14 +18,14 @@
 """
 
 from qtoolkit.compression.container import BadFile
-from qtoolkit.compression.pipeline import (ContextRecipe, LayerRecipe, Recipe, compress, decompress, evaluate, inspect,
-                                           paper_recipe)
+from qtoolkit.compression.pipeline import (ContextRecipe, LayerRecipe, Recipe, compress, decompress, evaluate, evaluated,
+                                           inspect, paper_recipe)
 from qtoolkit.compression.pruning import GradualPruning, Masks, prune_, sensitivity_scan
 from qtoolkit.compression.report import LayerReport, Report
 from qtoolkit.compression.sections import best_index_bits
 from qtoolkit.compression.songhan import caffe_alexnet, import_songhan
 from qtoolkit.compression.weight_sharing import share, share_, unshare_
 
-__all__ = ["BadFile", "ContextRecipe", "GradualPruning", "LayerRecipe", "LayerReport", "Masks", "Recipe", "Report", "best_index_bits", "caffe_alexnet",
-           "compress", "decompress", "evaluate", "import_songhan", "inspect", "paper_recipe", "prune_", "sensitivity_scan", "share",
+__all__ = ["BadFile", "ContextRecipe", "GradualPruning", "LayerRecipe", "LayerReport", "Masks", "Recipe", "Report", "best_index_bits",
+           "caffe_alexnet", "compress", "decompress", "evaluate", "evaluated", "import_songhan", "inspect", "paper_recipe", "prune_", "sensitivity_scan", "share",
            "share_", "unshare_"]

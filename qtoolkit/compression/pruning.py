@@ -14,6 +14,7 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from qtoolkit.quantizers import _checks
 
@@ -36,6 +37,8 @@ def _weights(model: nn.Module) -> dict[str, nn.Parameter]:
     layers = weight_layers(model)
     if not layers:
         raise ValueError(f"{type(model).__name__} has no Linear or Conv layer, expected at least one to prune")
+    if computed := [name for name, layer in layers.items() if not isinstance(layer.weight, nn.Parameter)]:
+        raise ValueError(f"the weights of {computed} are computed from other parameters, expected plain ones; after share_ call unshare_ first")
     return {name: layer.weight for name, layer in layers.items()}
 
 
@@ -147,7 +150,7 @@ class Masks:
     >>> model = nn.Linear(4, 2)
     >>> masks = Masks(model, layer_masks(magnitude(model), density=0.5))
     >>> optimizer = torch.optim.Adam(model.parameters())
-    >>> masks.hold(optimizer)                       # from now on every optimizer.step() ends with masks.apply_()
+    >>> handle = masks.hold(optimizer)              # from now on every optimizer.step() ends with masks.apply_()
     >>> round(masks.density(), 2)
     0.5
     """
@@ -174,9 +177,9 @@ class Masks:
         for name, mask in self.masks.items():
             self._weights[name].masked_fill_(~mask, 0.0)
 
-    def hold(self, optimizer: torch.optim.Optimizer) -> None:
-        """Apply the masks after every step of `optimizer`, whatever its kind."""
-        optimizer.register_step_post_hook(lambda *_: self.apply_())
+    def hold(self, optimizer: torch.optim.Optimizer) -> RemovableHandle:
+        """Apply the masks after every step of `optimizer`, whatever its kind, until `remove()` of the returned handle."""
+        return optimizer.register_step_post_hook(lambda *_: self.apply_())
 
     def densities(self) -> dict[str, float]:
         """Fraction of weights kept, by layer."""

@@ -107,6 +107,8 @@ def share_(model: nn.Module, bits: int | Mapping[str, int], init: Init = linear_
     widths = bits if isinstance(bits, Mapping) else dict.fromkeys(layers, bits)
     if set(widths) - set(layers) or not widths:
         raise ValueError(f"bits are given for {sorted(widths)}, expected names among {list(layers)}")
+    if twice := [name for name in widths if is_shared(layers[name])]:
+        raise ValueError(f"the layers {twice} are shared already; call unshare_ first")
     for name, width in widths.items():
         lookup = Lookup(share(layers[name].weight, width, init))
         parametrize.register_parametrization(layers[name], "weight", lookup)

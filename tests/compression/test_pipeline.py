@@ -16,7 +16,7 @@ from torch import nn
 
 from qtoolkit.compression import pipeline, report
 from qtoolkit.compression.container import BadFile
-from qtoolkit.compression.pipeline import ContextRecipe, LayerRecipe, Recipe, compress, decompress, evaluate, inspect, paper_recipe
+from qtoolkit.compression.pipeline import ContextRecipe, LayerRecipe, Recipe, compress, decompress, evaluate, evaluated, inspect, paper_recipe
 from qtoolkit.compression.pruning import prune_
 from qtoolkit.compression.weight_sharing import share_
 
@@ -161,6 +161,7 @@ def test_evaluate_counts_errors_of_the_decoded_file(tmp_path):
     labels = decompress(tmp_path / "net")(images).argmax(1)
     labels[:64] = (labels[:64] + 1) % 10
     assert evaluate(tmp_path / "net", images, labels, batch_size=100) == pytest.approx(100 * 64 / 257)
+    assert evaluated(tmp_path / "net", images, labels).to_dict()["error_percent"] == pytest.approx(100 * 64 / 257)
     with pytest.raises(ValueError, match="as many of both"):
         evaluate(tmp_path / "net", images, labels[:3])
 

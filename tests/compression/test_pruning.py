@@ -10,7 +10,7 @@ from hypothesis import given, strategies as st
 from torch import nn
 from torch.nn.utils import prune as torch_prune
 
-from qtoolkit.compression import pruning
+from qtoolkit.compression import pruning, share_
 from qtoolkit.compression.pruning import (GradualPruning, Masks, activation_scores, cubic_density, global_masks,
                                           iterative_densities, keep_largest, layer_masks, magnitude, prune_,
                                           sensitivity_scan, std_masks)
@@ -124,6 +124,17 @@ def test_masking_gradients_only_would_not_be_enough():
     model[3].weight.register_hook(lambda gradient: gradient * masks.masks["3"])
     _train(model, optimizer, 1)
     assert (model[3].weight[~masks.masks["3"]] != 0).any()
+
+
+def test_masks_let_go_when_asked_and_refuse_computed_weights():
+    model = _network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, weight_decay=0.1)
+    masks = prune_(model, 0.5)
+    masks.hold(optimizer).remove()
+    _train(model, optimizer, 2)
+    assert (model[3].weight[~masks.masks["3"]] != 0).any()
+    with pytest.raises(ValueError, match="unshare_ first"):
+        prune_(share_(model, 3), 0.5)
 
 
 def test_masks_select_and_do_not_multiply():

@@ -115,5 +115,7 @@ def test_bad_input_is_refused():
         share(torch.ones(3), 13)
     with pytest.raises(ValueError, match="NaN"):
         share(torch.tensor([float("nan")]), 3)
+    with pytest.raises(ValueError, match="shared already"):
+        share_(share_(_network(), {"3": 2}), 3)
     with pytest.raises(ValueError, match="expected names among"):
         share_(_network(), {"nothing": 3})

@@ -51,8 +51,9 @@ class Histogram:
         """Double top, row by row, until it exceeds every value."""
         lo, hi = rows.aminmax(dim=1, keepdim=True)
         self.lo, self.hi = torch.minimum(self.lo, lo), torch.maximum(self.hi, hi)
-        needed = torch.ldexp(torch.ones_like(hi), torch.frexp(torch.maximum(-lo, hi)).exponent)
-        grown = torch.maximum(self.top, needed)
+        largest = torch.maximum(-lo, hi)
+        needed = torch.ldexp(torch.ones_like(hi), torch.frexp(largest).exponent)
+        grown = torch.maximum(self.top, needed.where(largest > 0, 0.0))
         if (grown > self.top).any():
             self.counts = self._merged(grown / self.top)
             self.top = grown

@@ -131,6 +131,12 @@ def test_kl_keeps_all_of_a_uniform_signal(bits):
     assert (torch.cat(KL(bits)(x)) == torch.cat(min_max(x))).all()
 
 
+def test_a_sign_costs_kl_half_of_the_codes():
+    x = draw("t3", 5000).abs()
+    both = torch.cat([x, -x], dim=1)
+    assert KL(5, bins=256)(both)[1] == KL(4, bins=256)(x)[1] != KL(5, bins=256)(x)[1]
+
+
 def kl_by_definition(counts, levels):
     """The definition in plain Python, with scipy's divergence."""
     best = (np.inf, None)
@@ -252,7 +258,8 @@ def test_the_histogram_does_not_depend_on_batches_or_order(values, cut, seed):
             many.add(part)
     assert torch.equal(one.counts, many.counts) and torch.equal(one.top, many.top)
     assert torch.equal(one.lo, many.lo) and torch.equal(one.hi, many.hi)
-    assert (torch.frexp(one.top).mantissa == 0.5).all() and one.top > max(map(abs, values)) >= (one.top / 2 if max(map(abs, values)) else 0)
+    assert (torch.frexp(one.top).mantissa == 0.5).all()
+    assert one.top > max(map(abs, values)) and (one.top == 2.0**-1022 or max(map(abs, values)) >= one.top / 2)
     assert one.counts.sum() == len(values)
 
 
@@ -262,6 +269,13 @@ def test_the_histogram_equals_numpy(values):
     h.add(torch.tensor([values], dtype=torch.float64))
     assert h.counts[0].tolist() == np.histogram(values, h.edges()[0].numpy())[0].tolist()
     assert h.edges()[0, 0] <= min(values) and max(values) < h.edges()[0, -1]
+
+
+def test_a_first_batch_of_zeros_does_not_spoil_the_resolution():
+    observer, x = HistogramObserver(Percentile(98)), 1e-6 * draw("gauss", 5000)
+    observer.update(torch.zeros(10))
+    observer.update(x)
+    assert observer.range()[1].item() == pytest.approx(Percentile(98)(torch.cat([torch.zeros(1, 10), x], 1))[1].item(), rel=0.01)
 
 
 def test_the_histogram_never_grows():

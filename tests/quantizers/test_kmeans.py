@@ -67,6 +67,14 @@ def test_published_errors_of_sixteen_levels():
         assert best < kmeans(x, 16, init).errors[-1].item() / 20_000 <= 1.25 * best
 
 
+@pytest.mark.parametrize("k", [1, 4, 16])
+def test_density_start_is_quantiles_and_linear_start_is_even(k):
+    x = gaussian(103).double().sort(1).values
+    quantiles = np.quantile(x[0].numpy(), (np.arange(k) + 0.5) / k, method="inverted_cdf")
+    assert density_init(x, k)[0].tolist() == quantiles.tolist()
+    assert linear_init(x, k)[0].tolist() == pytest.approx(np.linspace(x.min().item(), x.max().item(), k).tolist())
+
+
 def test_linear_start_keeps_the_extremes_longest():
     x = torch.cat([gaussian(5000), torch.tensor([[8.0]])], dim=1)
     ends = {init: kmeans(x, 16, init, steps=3).centroids[0, -1].item() for init in (linear_init, density_init)}

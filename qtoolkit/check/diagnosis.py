@@ -6,6 +6,8 @@ from qtoolkit.check.values import AnyWrong, Raises, decode, difference, numbers
 
 TYPES_ONLY = "the numbers are right; only their type is not the one that was asked for."
 
+NOTHING = "your function returns nothing: it must end with a return."
+
 
 @dataclass(frozen=True)
 class _Known:
@@ -26,6 +28,8 @@ def diagnose(key: dict, got: list, faults: list[str | None]) -> tuple[str, str] 
     expected = [decode(case["expected"]) for case in key["cases"]]
     tolerance = max(key["tolerance"], 1e-5)
     bare = [_bare(value) for value in got]
+    if all(value is None for value in got):
+        return NOTHING, ""
     if match := next((mistake for mistake in known if _agree(mistake.outcomes, got, faults, tolerance)), None):
         return match.hint, match.section
     if _agree([_bare(value) for value in expected], bare, faults, tolerance):

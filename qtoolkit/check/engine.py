@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import inspect
 import io
 import linecache
 import signal
@@ -106,7 +107,7 @@ def call(answer: Callable, arguments: dict) -> Outcome:
         words = f"no answer within {SECONDS:g} s: is there a loop that never ends?"
         return Outcome(Raises(("TimeLimit",)), words, out.getvalue())
     except NotImplementedError:
-        return Outcome(NotImplemented)
+        return Outcome(NotImplemented, "your function raises NotImplementedError: this case is not done yet")
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # sys.exit() in an answer must not end the notebook
@@ -137,9 +138,8 @@ def _explain(error: BaseException, answer: Callable) -> str:
 def judge(name: str, key: dict, answer: Callable) -> Result:
     """The verdict on `answer` for the exercise `name`, whose entry in the key file is `key`."""
     outcomes, cases, link = [], key["cases"], f"{key['chapter']}#{key['section']}"
-    if not callable(answer):
-        words = f"✗ {name}: got {describe(answer)}, expected your function itself, without parentheses"
-        return Result(name, 0, len(cases), words, link, started=False)
+    if words := _cannot_be_called(answer, cases[0]["arguments"]):
+        return Result(name, 0, len(cases), f"✗ {name}: {words}", link, started=False)
     for case in cases:
         outcomes.append(call(answer, {argument: decode(value) for argument, value in case["arguments"].items()}))
         if outcomes[0].value is NotImplemented:
@@ -154,6 +154,20 @@ def judge(name: str, key: dict, answer: Callable) -> Result:
     hint, section = diagnose(key, [outcome.value for outcome in outcomes], faults) or (UNKNOWN.format(name=name), "")
     link = f"{key['chapter']}#{section or key['section']}"
     return Result(name, passed, len(cases), _failure(name, key, passed, faults, outcomes, hint, link), link)
+
+
+def _cannot_be_called(answer, arguments: dict) -> str | None:
+    """Why `answer` is no function with these argument names; None if it is one."""
+    if not callable(answer):
+        return f"got {describe(answer)}, expected your function itself, without parentheses"
+    try:
+        signature = inspect.signature(answer)
+    except (TypeError, ValueError):  # a built-in may have none
+        return None
+    try:
+        signature.bind(**arguments)
+    except TypeError:
+        return f"your function takes {signature}, expected ({', '.join(arguments)}): keep the names of the arguments"
 
 
 def _failure(name: str, key: dict, passed: int, faults: list, outcomes: list[Outcome], hint: str, link: str) -> str:

@@ -30,6 +30,10 @@ DOUBLE = Exercise(
 KEY = make_key("99-nowhere", DOUBLE)
 
 
+def _raise(error):
+    raise error
+
+
 def verdict(answer) -> engine.Result:
     return engine.judge(DOUBLE.name, KEY, answer)
 
@@ -73,13 +77,16 @@ def test_points_are_partial(capsys):
     (lambda x: (2 * x)[:, None], "expected shape (3,), got shape (3, 1)"),
     (lambda x: x * math.nan, "expected 2, got nan"),
     (lambda x: x.mul_(2), "changed its argument x"),
-    (lambda y: 2 * y, "unexpected keyword argument 'x'"),
+    (lambda y: 2 * y, "your function takes (y), expected (x)"),
+    (lambda x: print(2 * x), "your function returns nothing"),
+    (torch.zeros, "TypeError"),
+    (lambda x: 2 * x if len(x) > 1 else _raise(NotImplementedError()), "not done yet"),
     (lambda x: sys.exit(0), "SystemExit"),
     (lambda x: undefined, "NameError"),  # noqa: F821
 ])
 def test_wrong_answers_of_every_kind_are_explained(answer, words):
     result = verdict(answer)
-    assert result.passed == 0 and words in result.text
+    assert result.passed < 2 and words in result.text
 
 
 def test_an_error_points_to_the_learners_own_line():
@@ -132,10 +139,6 @@ def test_nothing_reaches_stderr_which_nbgrader_takes_for_a_failure(capsys):
 class _Unspeakable(BaseException):
     def __str__(self):
         raise RuntimeError("no words")
-
-
-def _raise(error):
-    raise error
 
 
 def _endless_list():

@@ -63,16 +63,35 @@ def _solutions(course: Path) -> dict[str, str]:
             if cell.cell_type == "code" and cell.metadata.get("nbgrader", {}).get("solution")}
 
 
+BY_HEART = """
+import json
+
+_cases = json.load(open("key.json"))["ch02.scale_zero_point"]["cases"]
+
+
+def scale_zero_point(lo, hi, bits):
+    return next(tuple(case["expected"]["tuple"]) for case in _cases if case["arguments"] == {"lo": lo, "hi": hi, "bits": bits})
+"""
+
+
 @pytest.fixture(scope="module")
-def scores(course) -> dict[str, dict[str, float]]:
-    """{student: {graded cell: automatic score}} for a solved, an untouched, a half-right and a tampered submission."""
+def scores(course, monkeypatch_module) -> dict[str, dict[str, float]]:
+    """{student: {graded cell: automatic score}}, hidden cases included, for a solved, an untouched and a half-right submission.
+
+    The half-right one rounds ties up, has learned the visible ranges by heart, and warns on stderr where it is right; its
+    checks and its key were edited.
+    """
     solved = _solutions(course)
-    half = solved | {"ch02-quantize-answer": solved["ch02-quantize-answer"].replace("torch.round(x / scale)", "torch.floor(x / scale + 0.5)")}
+    half = solved | {
+        "ch02-quantize-answer": solved["ch02-quantize-answer"].replace("torch.round(x / scale)", "torch.floor(x / scale + 0.5)"),
+        "ch02-scale_zero_point-answer": BY_HEART,
+        "ch02-find_the_bug-answer": solved["ch02-find_the_bug-answer"].replace("    top =", "    import warnings; warnings.warn('careful')\n    top ="),
+    }
+    monkeypatch_module.setenv("QT_HIDDEN_SEED", "20260")
     _submit(course, "solved", solved)
     _submit(course, "untouched", {})
-    _submit(course, "half-right", half)
-    _submit(course, "tampered", {grade: "4" for grade in GRADED})
-    (course / "grading/submitted/tampered" / CHAPTER / "key.json").write_text("{}")
+    _submit(course, "half-right", half | dict.fromkeys(GRADED, "4"))
+    (course / "grading/submitted/half-right" / CHAPTER / "key.json").write_text("{}")
     _nbgrader(course, "autograde", CHAPTER)
     from nbgrader.api import Gradebook
 
@@ -89,10 +108,13 @@ def test_an_untouched_notebook_gets_exactly_nothing(scores):
     assert scores["untouched"] == dict.fromkeys(GRADED, 0.0)
 
 
-def test_a_rounding_mistake_costs_part_of_one_exercise(scores):
-    assert 0 < scores["half-right"]["ch02-quantize"] < 4
-    assert {name: score for name, score in scores["half-right"].items() if name != "ch02-quantize"} == dict.fromkeys(set(GRADED) - {"ch02-quantize"}, 4.0)
+def test_a_rounding_mistake_costs_part_of_one_exercise_although_the_check_was_edited(scores):
+    assert 2 < scores["half-right"]["ch02-quantize"] < 4
 
 
-def test_editing_the_checks_and_the_key_gains_nothing(scores):
-    assert scores["tampered"] == dict.fromkeys(GRADED, 0.0)
+def test_the_visible_cases_learned_by_heart_are_not_the_answer(scores):
+    assert 2 <= scores["half-right"]["ch02-scale_zero_point"] < 3
+
+
+def test_a_warning_costs_nothing(scores):
+    assert scores["half-right"]["ch02-find_the_bug"] == scores["half-right"]["ch02-integer_linear"] == 4

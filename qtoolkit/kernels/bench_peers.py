@@ -61,12 +61,58 @@ def dynamic_linear(x: Tensor, weight: Tensor) -> Peers:
     return _those_that_run({"torch quantized.linear_dynamic": lambda: torch.ops.quantized.linear_dynamic(x, packed, reduce_range=False)})
 
 
+def matmul_nbits(x: Tensor, weight: Tensor, scale: Tensor, group: int) -> Peers:
+    """ONNX Runtime's layer of 4-bit weights, with int8 arithmetic inside (accuracy_level 4)."""
+    n, k = weight.shape
+    codes = (weight + 8).to(torch.uint8).reshape(n, k // group, group // 2, 2)
+    inputs = {"x": x, "w": codes[..., 0] | codes[..., 1] << 4, "s": scale.flatten()}
+    return onnx_node("ORT MatMulNBits", "MatMulNBits", inputs, ["x"], domain="com.microsoft", K=k, N=n, bits=4, block_size=group, accuracy_level=4)
+
+
+def sparse(x: Tensor, weight: Tensor) -> Peers:
+    """Compressed rows by scipy and by torch; both multiply from the left, so they get x transposed beforehand."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        rows, columns = weight.to_sparse_csr(), x.T.contiguous()
+    able = _those_that_run({"torch sparse CSR": lambda: rows @ columns})
+    try:
+        from scipy.sparse import csr_matrix
+    except ImportError:
+        return able
+    theirs, array = csr_matrix(weight.numpy()), (columns if len(x) > 1 else x[0]).numpy()
+    return able | {"scipy CSR": lambda: theirs @ array}
+
+
+def symbol_streams(count: int) -> list[tuple[str, Tensor]]:
+    """What a compressed network is made of: 4-bit weight indices, int8 weights, gaps between weights; int16."""
+    rng = np.random.default_rng(0)
+    kinds = {"4-bit indices": np.clip(np.round(rng.laplace(8, 1.2, count)), 0, 15),
+             "int8 weights": np.clip(np.round(rng.laplace(128, 12, count)), 0, 255), "gaps": np.minimum(rng.geometric(0.09, count), 31)}
+    return [(name, torch.from_numpy(values.astype(np.int16))) for name, values in kinds.items()]
+
+
+def entropy(symbols: Tensor) -> Peers:
+    """zlib restricted to Huffman codes, and zstd where it is installed, decoding one byte a symbol."""
+    import zlib
+
+    plain = symbols.to(torch.uint8).numpy().tobytes()
+    coder = zlib.compressobj(level=1, method=zlib.DEFLATED, wbits=-15, memLevel=9, strategy=zlib.Z_HUFFMAN_ONLY)
+    coded = coder.compress(plain) + coder.flush()
+    able: Peers = {"zlib Huffman": lambda: zlib.decompress(coded, -15)}
+    try:
+        import zstandard
+    except ImportError:
+        return able
+    frame, reader = zstandard.compress(plain, 1), zstandard.ZstdDecompressor()
+    return able | {"zstd -1": lambda: reader.decompress(frame)}
+
+
 def network(model: nn.Sequential, x: Tensor) -> Peers:
     """A whole network: torch float32, ONNX Runtime float32 and statically quantized."""
     return {"torch float32": lambda: model(x)} | onnx_network(model, x)
 
 
-def onnx_node(name: str, kind: str, inputs: dict[str, object], streamed: list[str]) -> Peers:
+def onnx_node(name: str, kind: str, inputs: dict[str, object], streamed: list[str], domain: str = "", **attributes) -> Peers:
     """One ONNX operator as a session; inputs that are not `streamed` are constants."""
     try:
         from onnx import helper, numpy_helper
@@ -76,9 +122,9 @@ def onnx_node(name: str, kind: str, inputs: dict[str, object], streamed: list[st
     kinds = {key: helper.np_dtype_to_tensor_dtype(array.dtype) for key, array in arrays.items()}
     result = helper.make_empty_tensor_value_info("y")
     graph = helper.make_graph(
-        [helper.make_node(kind, list(inputs), ["y"])], kind, [helper.make_tensor_value_info(key, kinds[key], arrays[key].shape) for key in streamed],
+        [helper.make_node(kind, list(inputs), ["y"], domain=domain, **attributes)], kind, [helper.make_tensor_value_info(key, kinds[key], arrays[key].shape) for key in streamed],
         [result], [numpy_helper.from_array(arrays[key], key) for key in arrays if key not in streamed])
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21), helper.make_opsetid("com.microsoft", 1)], ir_version=10)
     return _session(name, model.SerializeToString(), {key: arrays[key] for key in streamed})
 
 

@@ -7,11 +7,16 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
+from qtoolkit.compression.huffman import HuffmanCode
 from qtoolkit.kernels import ops
 from qtoolkit.kernels import bench_peers as peers
 from qtoolkit.kernels.bench import Limits, Row, measure
+from qtoolkit.kernels.entropy import huffman_decode as entropy_decode, huffman_encode
+from qtoolkit.kernels.groupwise import groupwise_linear as ops_groupwise, pack_groupwise
 from qtoolkit.kernels.layer import pack_layer
 from qtoolkit.kernels.reference import quantize_multiplier
+from qtoolkit.kernels.sparse import pack_sparse, sparse_linear as ops_sparse
+from qtoolkit.kernels.table import pack_binary, pack_codebook, table_linear as ops_table
 
 GEMM_SHAPES = [(1, 784, 300), (8, 784, 300), (64, 784, 300), (256, 784, 300), (1, 1024, 1024), (8, 1024, 1024), (64, 1024, 1024),
                (256, 1024, 1024), (1, 4096, 4096), (8, 4096, 4096), (64, 4096, 4096), (256, 4096, 4096)]
@@ -58,4 +63,52 @@ def lenet_300_100(limits: Limits, seconds: float, quick: bool) -> Iterator[Row]:
                       lambda: limits.matrix_product_us(batch, 1, weights, weights, torch.get_num_threads()), seconds)
 
 
-ROWS: list[Callable[[Limits, float, bool], Iterator[Row]]] = [int8_linear, dynamic_linear, lenet_300_100]
+def groupwise_linear(limits: Limits, seconds: float, quick: bool) -> Iterator[Row]:
+    """4-bit weights, float in and out, against ONNX Runtime's MatMulNBits and torch's float layers."""
+    generator = torch.Generator().manual_seed(0)
+    for m, k, n, group in [(1, 1024, 1024, 128), (1, 4096, 4096, 128), (1, 4096, 4096, 32)]:
+        x, weight = torch.randn(m, k, generator=generator), torch.randint(-8, 8, (n, k), generator=generator, dtype=torch.int8)
+        scale = torch.rand(n, k // group, generator=generator) + 0.1
+        layer = pack_groupwise(weight, scale, group=group)
+        yield measure(f"W4A8 linear, groups of {group}", f"{m}x{k}x{n}", lambda: ops_groupwise(x, layer, n),
+                      peers.matmul_nbits(x, weight, scale, group) | peers.float_linear(x, weight),
+                      lambda: limits.matrix_product_us(m, n, k, layer.numel(), torch.get_num_threads()), seconds)
+
+
+def table_linear(limits: Limits, seconds: float, quick: bool) -> Iterator[Row]:
+    """Binary and 16-entry codebook weights against float layers; binary is held against 8 times the int8 peak."""
+    generator = torch.Generator().manual_seed(0)
+    for m, k, n in [(1, 4096, 4096), (8, 1024, 1024), (64, 1024, 1024)]:
+        x, weight = torch.randn(m, k, generator=generator), torch.randn(n, k, generator=generator)
+        layer = pack_binary(weight)
+        yield measure("binary linear", f"{m}x{k}x{n}", lambda: ops_table(x, layer, n), peers.float_linear(x, weight),
+                      lambda: limits.matrix_product_us(m, n, k // 8, layer.numel(), torch.get_num_threads()), seconds)
+    x = torch.randn(1, 4096, generator=generator)
+    indices = torch.randint(0, 16, (4096, 4096), generator=generator)
+    coded = pack_codebook(indices, torch.randn(16, generator=generator))
+    yield measure("16-entry codebook linear", "1x4096x4096", lambda: ops_table(x, coded, 4096), peers.float_linear(x, indices),
+                  lambda: 1e6 * max(4096 * 4096 / limits.get("float"), coded.numel() / limits.get("read", coded.numel())), seconds)
+
+
+def sparse_linear(limits: Limits, seconds: float, quick: bool) -> Iterator[Row]:
+    """CSR at 10 % density, one row and 64, against scipy, torch's sparse CSR and dense float32."""
+    generator = torch.Generator().manual_seed(0)
+    for m, k, n in [(1, 1024, 1024), (64, 1024, 1024), (1, 4096, 4096)]:
+        weight = torch.randn(n, k, generator=generator) * (torch.rand(n, k, generator=generator) < 0.1)
+        x, layer = torch.randn(m, k, generator=generator), pack_sparse(weight)
+        yield measure("CSR linear, 10 %", f"{m}x{k}x{n}", lambda: ops_sparse(x, layer, n), peers.sparse(x, weight) | peers.float_linear(x, weight),
+                      lambda: 1e6 * max(m * n * k / 10 / limits.get("float"), layer.numel() / limits.get("read", layer.numel())), seconds)
+
+
+def huffman_decode(limits: Limits, seconds: float, quick: bool) -> Iterator[Row]:
+    """A million symbols of three kinds against zlib's Huffman coder and zstd; the limit is that of writing the symbols."""
+    for name, symbols in peers.symbol_streams(1 << 20):
+        code = HuffmanCode.fit(torch.bincount(symbols.long()).numpy())
+        lengths = torch.from_numpy(code.lengths)
+        stream = huffman_encode(symbols, lengths)
+        yield measure("Huffman decode", name, lambda: entropy_decode(stream, lengths, symbols.numel()), peers.entropy(symbols),
+                      lambda: 1e6 * symbols.numel() * 2 / limits.get("read", 1 << 14), seconds)
+
+
+ROWS: list[Callable[[Limits, float, bool], Iterator[Row]]] = [
+    int8_linear, dynamic_linear, lenet_300_100, groupwise_linear, table_linear, sparse_linear, huffman_decode]

@@ -72,3 +72,14 @@ def test_every_peer_of_the_quick_rows_computes_something():
     assert {"torch float32", "torch bfloat16", "torch._int_mm", "ORT float32", "ORT MatMulInteger", "ORT QLinearMatMul"} <= set(found)
     model = nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, 4))
     assert set(bench_peers.network(model, torch.rand(2, 16))) == {"torch float32", "ORT float32", "ORT int8 static"}
+
+
+def test_the_other_peers_compute_something():
+    pytest.importorskip("onnxruntime")
+    from qtoolkit.kernels import bench_peers
+
+    weight = torch.randint(-8, 8, (32, 64), dtype=torch.int8)
+    assert "ORT MatMulNBits" in bench_peers.matmul_nbits(torch.randn(1, 64), weight, torch.ones(32, 2), 32)
+    assert {"torch sparse CSR", "scipy CSR"} <= set(bench_peers.sparse(torch.randn(4, 64), weight.float().relu()))
+    assert "torch quantized.linear_dynamic" in bench_peers.dynamic_linear(torch.randn(4, 64), weight)
+    assert all("zlib Huffman" in bench_peers.entropy(symbols) for _, symbols in bench_peers.symbol_streams(1000))

@@ -52,9 +52,12 @@ static void binary(const qk::Table& layer, const uint32_t* x, qk::Range range, f
                                            : (blocks == 1 ? binary_tile<kTall, 1> : binary_tile<kTall, kWide>);
             compute(layer, x + row * layer.words, layer.weight + block * layer.block_bytes, differences);
             for (int64_t r = 0; r < rows; ++r)
-                for (int j = 0; j < blocks * 16 && block * 16 + j < layer.outputs; ++j)
-                    out[(row + r) * layer.outputs + block * 16 + j] =
-                        float(layer.inputs - 2 * differences[r * blocks * 16 + j]) * layer.scale[block * 16 + j] + layer.bias[block * 16 + j];
+                for (int b = 0; b < blocks; ++b)
+                    write_block(layer.outputs, block + b, row + r, out, [&](float* to) {
+                        const int32_t* differ = differences + (r * blocks + b) * 16;
+                        const float *scale = layer.scale + (block + b) * 16, *bias = layer.bias + (block + b) * 16;
+                        for (int j = 0; j < 16; ++j) to[j] = float(layer.inputs - 2 * differ[j]) * scale[j] + bias[j];
+                    });
         }
     }
 }

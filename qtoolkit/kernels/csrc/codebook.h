@@ -47,8 +47,11 @@ static void codebook_bits(const qk::Table& layer, const float* x, qk::Range rang
                                            : (blocks == 1 ? codebook_tile<Bits, 4, 1> : codebook_tile<Bits, 4, kWide>);
             compute(layer, x + row * padded, padded, layer.weight + block * layer.block_bytes, totals);
             for (int64_t r = 0; r < rows; ++r)
-                for (int j = 0; j < blocks * 16 && block * 16 + j < layer.outputs; ++j)
-                    out[(row + r) * layer.outputs + block * 16 + j] = totals[r * blocks * 16 + j] + layer.bias[block * 16 + j];
+                for (int b = 0; b < blocks; ++b)
+                    write_block(layer.outputs, block + b, row + r, out, [&](float* to) {
+                        const float *total = totals + (r * blocks + b) * 16, *bias = layer.bias + (block + b) * 16;
+                        for (int j = 0; j < 16; ++j) to[j] = total[j] + bias[j];
+                    });
         }
     }
 }

@@ -69,9 +69,9 @@ struct Start {
 
 // The last block may be partly filled: compute 16 results, keep those that exist.
 template <class T, class Compute>
-static inline void write_block(const qk::Layer& layer, int block, int64_t row, T* out, Compute compute) {
-    T* to = out + row * layer.outputs + block * 16;
-    const int count = layer.outputs - block * 16;
+static inline void write_block(int outputs, int block, int64_t row, T* out, Compute compute) {
+    T* to = out + row * outputs + block * 16;
+    const int count = outputs - block * 16;
     if (count >= 16) return compute(to);
     T all[16];
     compute(all);
@@ -85,7 +85,7 @@ static bool linear_int8(const qk::Layer& layer, const int8_t* x, qk::Range range
         alignas(64) int32_t exact[16];
         for (int r = 0; r < rows; ++r) {
             start.add_to(sums + r * stride, exact);
-            write_block(layer, block, row + r, out, [&](int8_t* to) { requantize(exact, to); });
+            write_block(layer.outputs, block, row + r, out, [&](int8_t* to) { requantize(exact, to); });
         }
     });
 }
@@ -98,7 +98,7 @@ static bool linear_float(const qk::Layer& layer, const int8_t* x, const float* r
         for (int r = 0; r < rows; ++r) {
             const float of_row = row_scale ? row_scale[row + r] : 1.0f;
             start.add_to(sums + r * stride, exact);
-            write_block(layer, block, row + r, out, [&](float* to) {
+            write_block(layer.outputs, block, row + r, out, [&](float* to) {
                 for (int j = 0; j < 16; ++j) to[j] = float(exact[j]) * (of_row * scale[j]) + bias[j];
             });
         }

@@ -31,6 +31,7 @@ def show(figure: Figure, alt: str) -> None:
 
     from qtoolkit.lab.source import in_notebook
 
+    _check(figure, alt)
     plain = f"Figure: {alt}"
     if in_notebook():
         display({"text/html": as_html(figure, alt), "text/plain": plain}, raw=True)
@@ -40,10 +41,7 @@ def show(figure: Figure, alt: str) -> None:
 
 def as_html(figure: Figure, alt: str) -> str:
     """The figure as an SVG element with a name for screen readers; the same figure gives the same text."""
-    if not isinstance(figure, Figure):
-        raise TypeError(f"show takes a matplotlib Figure, given a {type(figure).__name__}")
-    if len(alt.strip()) < 20:
-        raise ValueError(f"alt is {alt!r}, expected a sentence that says what there is to see")
+    _check(figure, alt)
     for text in (text for axes in figure.axes for text in axes.texts):
         if to_hex(text.get_color()) == "#000000":  # chosen for the picture below it, not for the page
             text.set_color("#010101")
@@ -136,6 +134,13 @@ def bars(names: list[str], values: Tensor, ylabel: str, marked: int | None = Non
     shown = plot.bar(names, heights.numpy(), color=[ORANGE if i == marked else BLUE for i in range(len(names))], width=0.65)
     plot.bar_label(shown, fmt="{:,.4g}", padding=2)
     return figure
+
+
+def _check(figure: Figure, alt: str) -> None:
+    if not isinstance(figure, Figure):
+        raise TypeError(f"show takes a matplotlib Figure, given a {type(figure).__name__}")
+    if len(alt.strip()) < 20:
+        raise ValueError(f"alt is {alt!r}, expected a sentence that says what there is to see")
 
 
 def _numbers(x, name: str) -> Tensor:

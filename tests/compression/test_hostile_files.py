@@ -14,6 +14,7 @@ from torch import nn
 from qtoolkit.compression import architecture, container, sections
 from qtoolkit.compression.container import BadFile, from_bytes
 from qtoolkit.compression.pipeline import ContextRecipe, LayerRecipe, Recipe, compress, read_tensors
+from qtoolkit.compression.report import report_of
 
 ROUNDS = int(os.environ.get("QT_FUZZ", 3000))
 LIMIT = 1 << 16
@@ -85,6 +86,18 @@ def test_mutated_files_are_refused_or_are_the_original(tmp_path, seal):
         if not seal:
             assert all(any(torch.equal(t, e.get(name, torch.empty(0, 7))) for e in expected) for name, t in tensors.items())
     assert refused > ROUNDS // 2 * (0.3 if seal else 0.99)
+
+
+def test_inspecting_a_hostile_file_is_as_safe_as_decoding_it(tmp_path):
+    rng, originals = random.Random(7), list(_files(tmp_path))
+    inspected = 0
+    for _ in range(ROUNDS // 6):
+        data = _resealed(_mutate(rng.choice(originals), rng.choice(originals), rng))
+        try:
+            inspected += report_of(from_bytes(data, LIMIT), len(data)).bytes == len(data)
+        except BadFile:
+            pass
+    assert inspected
 
 
 def _section(kind: int, body: bytes, decoded: int) -> bytes:

@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+from qtoolkit.lab.source import put
+
 BIBLIOGRAPHY = Path(__file__).resolve().parents[2] / "book" / "references.bib"
 
 
@@ -32,11 +34,14 @@ def as_markdown(entry: dict[str, str], note: str = "") -> str:
 def references(**used_for: str) -> None:
     """Show the entries with these keys as a list, each followed by what this chapter takes from it.
 
-    >>> references(gholami2021="Section III-B is this chapter.")  # doctest: +SKIP
+    Raises ValueError for a key that the bibliography does not have.
+
+    >>> references(han2016="Table 2.")
+    - Han, Mao, Dally (2016). *Deep Compression: Compressing Deep Neural Networks with Pruning, Trained Quantization and Huffman Coding*. International Conference on Learning Representations. [arXiv:1510.00149](https://arxiv.org/abs/1510.00149). Table 2.
     """
-    from IPython.display import Markdown, display
 
     entries = read_bibliography()
     if missing := sorted(set(used_for) - set(entries)):
         raise ValueError(f"not in {BIBLIOGRAPHY.name}: {', '.join(missing)}; it has: {', '.join(sorted(entries))}")
-    display(Markdown("\n".join(as_markdown(entries[key], note) for key, note in used_for.items())))
+    text = "\n".join(as_markdown(entries[key], note) for key, note in used_for.items())
+    put(text, text)

@@ -2,11 +2,12 @@
 
 import json
 import os
+import textwrap
 from collections import Counter
 from pathlib import Path
 
 from qtoolkit.check import paths, progress
-from qtoolkit.check.engine import Result, judge
+from qtoolkit.check.engine import WIDTH, Result, judge
 
 
 class Checker:
@@ -29,7 +30,7 @@ class Checker:
         hints = find_key(name)["hints"]
         step = min(self._hints_given[name], len(hints) - 1)
         self._hints_given[name] += 1
-        print(f"hint {step + 1} of {len(hints)}: {hints[step]}")
+        print(textwrap.fill(f"hint {step + 1} of {len(hints)}: {hints[step]}", WIDTH, break_on_hyphens=False))
 
     def progress(self) -> None:
         """Every exercise, and how many of its visible cases your best answer passed."""

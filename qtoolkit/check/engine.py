@@ -6,6 +6,7 @@ import inspect
 import io
 import linecache
 import signal
+import textwrap
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ from qtoolkit.check.values import Raises, decode, describe, difference
 
 SECONDS = 5.0  # for one call
 LETTERS = 300  # of what an answer prints, or of its error message
+WIDTH = 100  # letters of a line of output
 UNKNOWN = "not a mistake we know; check.hint(\"{name}\") helps in three steps"
 
 
@@ -126,7 +128,7 @@ def _explain(error: BaseException, answer: Callable) -> str:
     while trace:
         if trace.tb_frame.f_code.co_filename == own:
             line = linecache.getline(own, trace.tb_lineno).strip()
-            place = f"\n            in your line {trace.tb_lineno}" + (f": {line}" if line else "")
+            place = f"\nin your line {trace.tb_lineno}" + (f": {line}" if line else "")
         trace = trace.tb_next
     try:
         message = str(error)
@@ -175,11 +177,14 @@ def _failure(name: str, key: dict, passed: int, faults: list, outcomes: list[Out
     first = next(i for i, fault in enumerate(faults) if fault is not None)
     case, outcome = key["cases"][first], outcomes[first]
     given = ", ".join(f"{argument}={describe(decode(value))}" for argument, value in case["arguments"].items())
-    lines = [f"✗ {name}: {case['name']} ({passed} of {len(key['cases'])} visible cases pass)",
-             f"  input     {given}",
-             f"  result    {outcome.words or faults[first]}"]
-    if outcome.words:
-        lines.append(f"  expected  {describe(decode(case['expected']))}")
-    if printed := outcome.printed.strip():
-        lines.append("  printed   " + printed.replace("\n", "\n            "))
-    return "\n".join([*lines, f"  hint      {hint}", f"  read      {link}"])
+    parts = {"input": given, "result": outcome.words or faults[first],
+             "expected": describe(decode(case["expected"])) if outcome.words else "",
+             "printed": outcome.printed.strip(), "hint": hint, "read": link}
+    return "\n".join([f"✗ {name}: {case['name']} ({passed} of {len(key['cases'])} visible cases pass)",
+                      *(_labelled(label, text) for label, text in parts.items() if text)])
+
+
+def _labelled(label: str, text: str) -> str:
+    """A label and its text, wrapped to the width of a notebook and aligned."""
+    lines = [part for line in text.splitlines() for part in textwrap.wrap(line, WIDTH - 12, break_on_hyphens=False) or [""]]
+    return f"  {label:9} " + "\n            ".join(lines)

@@ -52,7 +52,7 @@ def mistakes_are_caught_and_named(exercise: Exercise, key: dict) -> Iterator[str
         result = judge(exercise.name, key, mistake.answer)
         if result.passed == result.total:
             yield f"mistake {number} ({mistake.hint or 'machine-made'}) passes all visible cases"
-        elif mistake.hint and f"  hint      {mistake.hint}\n" not in result.text:
+        elif mistake.hint and f" hint {mistake.hint} read " not in " ".join(result.text.split()):
             yield f"mistake {number} ({mistake.hint}) is answered by: {result.text}"
 
 

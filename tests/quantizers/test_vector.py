@@ -127,6 +127,14 @@ def test_activation_aware_lowers_the_output_error_and_may_raise_the_weight_error
     assert (aware.fake(w) - w).square().mean() > (plain.fake(w) - w).square().mean()
 
 
+def test_codes_minimize_what_the_next_layer_sees_of_each_block():
+    w, x = weight(64, 8), correlated_inputs(100, 8)
+    quantizer = ProductQuantizer.fit(w, 8, 4, inputs=x)
+    for m, (sub_vectors, words) in enumerate(zip(column_blocks(w, 4), quantizer.codebooks)):
+        seen = (sub_vectors[:, None] - words).double() @ x[:, 4 * m: 4 * m + 4].double().T
+        assert torch.equal(quantizer.encode(w).codes[:, m].long(), seen.square().sum(2).argmin(1))
+
+
 def test_inputs_without_preference_give_plain_product_quantization():
     w = weight()
     plain, aware = ProductQuantizer.fit(w, 16, 4, steps=200), ProductQuantizer.fit(w, 16, 4, inputs=3 * torch.eye(12), steps=200)

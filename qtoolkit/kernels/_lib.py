@@ -20,6 +20,7 @@ _SIGNATURES = {  # name -> argument types; every function returns int unless _RE
                     (_POINTER, _LONG, _POINTER, _LONG, _LONG, _POINTER, _LONG, _INT)),
     "qk_huffman_decode": (_POINTER, _LONG, _POINTER, _LONG, _LONG, _POINTER, _INT),
     "qk_huffman_encode": (_POINTER, _LONG, _POINTER, _LONG, _POINTER, _LONG, _POINTER),
+    "qk_conv_int8": (_POINTER, _LONG, _POINTER, _LONG, _LONG, _POINTER, _POINTER, _LONG, _INT),
     "qk_use_isa": (ctypes.c_char_p,),
     "qk_limit": (ctypes.c_char_p, _LONG),
     "qk_isa": (),
@@ -41,7 +42,7 @@ def _candidates() -> list[Path]:
 def _open(path: Path) -> ctypes.CDLL:
     """The library at `path` with its signatures; OSError if it cannot be loaded or is from another version."""
     library = ctypes.CDLL(str(path))
-    if not hasattr(library, "qk_abi") or library.qk_abi() != ABI:
+    if any(not hasattr(library, name) for name in ("qk_abi", *_SIGNATURES)) or library.qk_abi() != ABI:
         raise OSError(f"{path} was built from another version of qtoolkit; {_REBUILD}")
     for name, arguments in _SIGNATURES.items():
         getattr(library, name).argtypes = arguments

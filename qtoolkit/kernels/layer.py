@@ -11,7 +11,7 @@ from torch import Tensor
 from qtoolkit.kernels.reference import MAX_INPUTS
 
 _LAYER, _PLAN = 0x314C4B51, 0x31504B51
-_HEADER = struct.Struct("<7i36x")
+_HEADER = struct.Struct("<8i32x")
 _PLAN_HEADER = struct.Struct("<3if48x")
 MAX_PLAN_LAYERS = 64
 
@@ -20,7 +20,7 @@ MAX_PLAN_LAYERS = 64
 class LayerCodes:
     """What a layer's bytes say. N outputs, K inputs.
 
-    weight (N, K) int8 in -127..127; bias (N,) int32, with the input's zero point absorbed;
+    weight (N, K) int8 in -127..127, or (N, taps, K) of a convolution; bias (N,) int32, with the input's zero point absorbed;
     for int8 output:  multiplier, shift (N,) int32, zero_point, lowest, highest;
     for float output: scale, real_bias (N,) float32.
     """
@@ -34,12 +34,13 @@ class LayerCodes:
     zero_point: int = 0
     lowest: int = -128
     highest: int = 127
+    input_zero_point: int = 0
 
 
 def pack_layer(weight: Tensor, bias: Tensor | None = None, *, input_zero_point: int = 0, multiplier: Tensor | None = None,
                shift: Tensor | None = None, zero_point: int = 0, lowest: int = -128, highest: int = 127,
                scale: Tensor | None = None, real_bias: Tensor | None = None) -> Tensor:
-    """The bytes (uint8, 1-D) of a linear layer; see LayerCodes for the parts.
+    """The bytes (uint8, 1-D) of a linear layer, or of a convolution if weight is (N, taps, K); see LayerCodes for the parts.
 
     `bias` counts in units of S_x S_w and has not absorbed the zero point of the input: that happens here,
     sum w (q - Z) + b = sum w q + (b - Z sum w). Give `multiplier` and `shift` (scalars or (N,)) for int8 output, `scale` and
@@ -53,7 +54,7 @@ def pack_layer(weight: Tensor, bias: Tensor | None = None, *, input_zero_point: 
     _check_codes(zero_point=zero_point, lowest=lowest, highest=highest, input_zero_point=input_zero_point)
     if lowest > highest:
         raise ValueError(f"lowest is {lowest} and highest {highest}, expected lowest <= highest")
-    column_sum = weight.sum(1, dtype=torch.int64)
+    column_sum = weight.flatten(1).sum(1, dtype=torch.int64)
     bias = _channels(bias, n, 0, torch.int64, "bias")
     if bias.abs().max() > 2**30:
         raise ValueError(f"bias reaches {bias.abs().max().item()}, expected at most 2^30 in size; use a larger weight scale")
@@ -65,16 +66,17 @@ def pack_layer(weight: Tensor, bias: Tensor | None = None, *, input_zero_point: 
         _channels(scale, n, 1.0, torch.float32, "scale"),
         _channels(real_bias, n, 0.0, torch.float32, "real_bias"),
     ]
-    header = _HEADER.pack(_LAYER, n, weight.shape[1], 1, zero_point, lowest, highest)
+    taps = weight.shape[1] if weight.dim() == 3 else 1
+    header = _HEADER.pack(_LAYER, n, weight.shape[-1], taps, zero_point, lowest, highest, input_zero_point)
     arrays = [torch.nn.functional.pad(part, (0, -n % 16)).contiguous().view(torch.uint8) for part in parts]
     return torch.cat([_bytes(header), *arrays, pack_weight(weight)])
 
 
 def pack_weight(weight: Tensor) -> Tensor:
-    """(N, K) int8 to the kernels' order [N/16][K/4][16][4], padded with zeros, as uint8 bytes."""
-    n, k = weight.shape
-    padded = torch.nn.functional.pad(weight, (0, -k % 4, 0, -n % 16))
-    blocks = padded.reshape(padded.shape[0] // 16, 16, padded.shape[1] // 4, 4)
+    """(N, K) or (N, taps, K) int8 to the kernels' order [N/16][taps][K/4][16][4], padded with zeros, as uint8 bytes."""
+    n, *_, k = weight.shape
+    padded = torch.nn.functional.pad(weight.reshape(n, -1, k), (0, -k % 4, 0, 0, 0, -n % 16))
+    blocks = padded.reshape(padded.shape[0] // 16, 16, -1, 4)  # taps and fours of inputs follow each other
     return blocks.transpose(1, 2).contiguous().view(torch.uint8).flatten()
 
 
@@ -85,14 +87,16 @@ def unpack_layer(layer: Tensor) -> LayerCodes:
     tensor([[ 1, -2,  3]], dtype=torch.int8)
     """
     raw = as_bytes(layer)
-    n, k, zero_point, lowest, highest = _checked_header(raw)
+    n, k, taps, zero_point, lowest, highest, input_zero_point = _checked_header(raw)
     padded = n + -n % 16
     arrays = raw[64 : 64 + 24 * padded].clone().view(torch.int32).reshape(6, padded)[:, :n]
     blocks = raw[64 + 24 * padded :].clone().view(torch.int8).reshape(padded // 16, -1, 16, 4)
-    weight = blocks.transpose(1, 2).reshape(padded, -1)[:n, :k]
+    weight = blocks.transpose(1, 2).reshape(padded, taps, -1)[:n, :, :k]
+    weight = weight[:, 0] if taps == 1 else weight
     bias, _, multiplier, shift = arrays[:4]
     scale, real_bias = arrays[4:].contiguous().view(torch.float32)
-    return LayerCodes(weight, bias, multiplier, (shift & 63).clamp(min=1), scale, real_bias, zero_point, lowest, highest)
+    return LayerCodes(weight, bias, multiplier, (shift & 63).clamp(min=1), scale, real_bias, zero_point, lowest, highest,
+                      input_zero_point)
 
 
 def pack_plan(layers: list[Tensor], scale: float, zero_point: int) -> Tensor:
@@ -140,23 +144,24 @@ def as_bytes(layer: Tensor) -> Tensor:
     return layer
 
 
-def _checked_header(raw: Tensor) -> tuple[int, int, int, int, int]:
+def _checked_header(raw: Tensor) -> tuple[int, ...]:
     if raw.numel() < _HEADER.size:
         raise ValueError(f"the layer has {raw.numel()} bytes, expected at least {_HEADER.size}; make it with pack_layer")
     magic, n, k, taps, *codes = _HEADER.unpack(raw[: _HEADER.size].numpy().tobytes())
-    size = _HEADER.size + (n + -n % 16) * (24 + k + -k % 4)
-    if magic != _LAYER or n < 1 or k < 1 or taps != 1 or size != raw.numel():
-        raise ValueError("these bytes are not a linear layer (header or length is wrong); make them with pack_layer")
+    size = _HEADER.size + (n + -n % 16) * (24 + taps * (k + -k % 4))
+    if magic != _LAYER or n < 1 or k < 1 or not 1 <= taps <= 4096 or size != raw.numel():
+        raise ValueError("these bytes are not a layer (header or length is wrong); make them with pack_layer")
     if not all(-128 <= code <= 127 for code in codes) or codes[1] > codes[2]:
         raise ValueError(f"the layer's zero point, lowest and highest code are {codes}, expected codes in -128..127")
-    return n, k, *codes
+    return n, k, taps, *codes
 
 
 def _check_weight(weight: Tensor) -> None:
     if not isinstance(weight, Tensor) or weight.dtype != torch.int8:
         raise TypeError(f"weight is {getattr(weight, 'dtype', type(weight).__name__)}, expected int8 codes")
-    if weight.dim() != 2 or weight.numel() == 0 or weight.shape[1] > MAX_INPUTS:
-        raise ValueError(f"weight has shape {tuple(weight.shape)}, expected (outputs, inputs), not empty, at most {MAX_INPUTS} inputs")
+    if weight.dim() not in (2, 3) or weight.numel() == 0 or weight[0].numel() > MAX_INPUTS:
+        raise ValueError(f"weight has shape {tuple(weight.shape)}, expected (outputs, inputs) or (outputs, taps, inputs), not empty, "
+                         f"at most {MAX_INPUTS} weights an output")
     if (weight == -128).any():
         raise ValueError("weight holds the code -128, expected -127..127 (Scheme(narrow_range=True)): some processors saturate")
 

@@ -44,6 +44,8 @@ def int8_plan(x: Tensor, plan: Tensor, out_features: int) -> Tensor:
 
 def _open(x: Tensor, layer: Tensor, out_features: int) -> LayerCodes:
     codes = unpack_layer(layer)
+    if codes.weight.dim() != 2:
+        raise ValueError(f"these are the bytes of a convolution of {codes.weight.shape[1]} taps, expected a linear layer")
     if (x.shape[-1], out_features) != (codes.weight.shape[1], codes.weight.shape[0]):
         raise ValueError(f"x has shape {tuple(x.shape)} and out_features is {out_features}, expected (..., "
                          f"{codes.weight.shape[1]}) and {codes.weight.shape[0]}: the sizes of this layer")

@@ -21,11 +21,11 @@ static const int8_t* prepare(const int8_t* x, int64_t rows, int k, int k4) {
     return copy;
 }
 
-template <class Finish>
-static void gemm_band(const qk::Layer& layer, const int8_t* x, int k4, int64_t row0, int rows, int block0, int block1,
-                      Finish finish) {
+// point(row, height, at) sets at[tap * height + r] to the inputs of row + r; `at` has room for taps * kMostRows pointers
+template <class Point, class Finish>
+static void gemm_band(const qk::Layer& layer, int k4, int64_t row0, int rows, int block0, int block1, const int8_t** at,
+                      Point point, Finish finish) {
     alignas(64) int32_t sums[kMostSumsOut];
-    const int8_t* at[Simd::kMostRows];
     const int groups = (rows + Simd::kMostRows - 1) / Simd::kMostRows;
     const int widest = blocks_beside((rows + groups - 1) / groups);
     const int panels = (block1 - block0 + widest - 1) / widest;
@@ -33,9 +33,9 @@ static void gemm_band(const qk::Layer& layer, const int8_t* x, int k4, int64_t r
         blocks = (block1 - block + panels - panel - 1) / (panels - panel);
         for (int row = 0, group = 0; group < groups; ++group) {
             const int height = (rows - row + groups - group - 1) / (groups - group);
-            for (int r = 0; r < height; ++r) at[r] = x + int64_t(row + r) * k4;
+            point(row0 + row, height, at);
             const Tile compute = find_tile<Simd::kMostRows, blocks_beside(Simd::kMostRows)>(height, blocks);
-            compute(at, 1, k4, layer.weight + block * layer.block_bytes, layer.block_bytes, sums);
+            compute(at, layer.taps, k4, layer.weight + block * layer.block_bytes, layer.block_bytes, sums);
             for (int b = 0; b < blocks; ++b) finish(block + b, row0 + row, height, sums + b * 16, blocks * 16);
             row += height;
         }
@@ -49,7 +49,11 @@ static bool gemm(const qk::Layer& layer, const int8_t* x, qk::Range range, Finis
         const int64_t rows = range.row1 - row < kRowsOfBand ? range.row1 - row : kRowsOfBand;
         const int8_t* band = prepare(x + row * k, rows, k, k4);
         if (!band) return false;
-        gemm_band(layer, band, k4, row, int(rows), range.block0, range.block1, finish);
+        const int8_t* at[Simd::kMostRows];
+        const auto point = [=](int64_t from, int height, const int8_t** to) {
+            for (int r = 0; r < height; ++r) to[r] = band + (from - row + r) * k4;
+        };
+        gemm_band(layer, k4, row, int(rows), range.block0, range.block1, at, point, finish);
     }
     return true;
 }
@@ -78,15 +82,20 @@ static inline void write_block(int outputs, int block, int64_t row, T* out, Comp
     for (int j = 0; j < count; ++j) to[j] = all[j];
 }
 
+static inline void finish_int8(const qk::Layer& layer, int block, int64_t row, int rows, const int32_t* sums, int stride,
+                               int8_t* out) {
+    const Start start(layer, block);
+    const Simd::Requantize requantize(layer.multiplier + block * 16, layer.shift + block * 16, layer);
+    alignas(64) int32_t exact[16];
+    for (int r = 0; r < rows; ++r) {
+        start.add_to(sums + r * stride, exact);
+        write_block(layer.outputs, block, row + r, out, [&](int8_t* to) { requantize(exact, to); });
+    }
+}
+
 static bool linear_int8(const qk::Layer& layer, const int8_t* x, qk::Range range, int8_t* out) {
     return gemm(layer, x, range, [&](int block, int64_t row, int rows, const int32_t* sums, int stride) {
-        const Start start(layer, block);
-        const Simd::Requantize requantize(layer.multiplier + block * 16, layer.shift + block * 16, layer);
-        alignas(64) int32_t exact[16];
-        for (int r = 0; r < rows; ++r) {
-            start.add_to(sums + r * stride, exact);
-            write_block(layer.outputs, block, row + r, out, [&](int8_t* to) { requantize(exact, to); });
-        }
+        finish_int8(layer, block, row, rows, sums, stride, out);
     });
 }
 

@@ -9,12 +9,17 @@ namespace qk {
 
 struct Layer {  // pointers into the bytes of a layer whose sizes have been checked
     int32_t outputs, inputs, taps;
-    int32_t zero, lowest, highest;
+    int32_t zero, lowest, highest, input_zero;
     int32_t blocks;        // of 16 outputs
     int64_t block_bytes;   // of packed weight
     const int32_t *bias, *column_sum, *multiplier, *shift;
     const float *scale, *real_bias;
     const int8_t* weight;
+};
+
+struct Conv {
+    int32_t height, width, out_height, out_width;
+    int32_t kernel[2], stride[2], padding[2], dilation[2];
 };
 
 struct Groupwise {  // the same for weights of few bits; see groupwise.h
@@ -46,6 +51,8 @@ struct Kernels {
     const char* name;
     bool (*linear_int8)(const Layer&, const int8_t* x, Range, int8_t* out);
     bool (*linear_float)(const Layer&, const int8_t* x, const float* row_scale, Range, float* out);  // false: no memory
+    int8_t* (*prepare_image)(const Layer&, const int8_t* x, int64_t pixels, int32_t zero);  // null: no memory
+    bool (*conv_int8)(const Layer&, const Conv&, const int8_t* image, Range, int8_t* out);   // false: no memory
     bool (*quantize)(const float* x, int64_t count, float scale, int32_t zero, int8_t* out);  // false: not finite
     bool (*quantize_row)(const float* x, int64_t count, float* scale, int8_t* out);           // false: not finite
     void (*groupwise)(const Groupwise&, const int8_t* x, const int32_t* input_sums, const float* row_scale, Range, float* out);

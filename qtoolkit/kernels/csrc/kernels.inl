@@ -3,6 +3,7 @@
 namespace {
 #include "gemm_tile.h"
 #include "gemm.h"
+#include "conv.h"
 #include "quantize.h"
 #include "groupwise.h"
 #include "binary.h"
@@ -11,7 +12,7 @@ namespace {
 #include "limits.h"
 
 constexpr qk::Kernels table(const char* name) {
-    return {name, linear_int8, linear_float, quantize, quantize_row, groupwise, signs_of_row, binary, codebook,
+    return {name, linear_int8, linear_float, prepare_image, conv_int8, quantize, quantize_row, groupwise, signs_of_row, binary, codebook,
             sparse_row, sparse_batch, peak_int8, peak_float, read_all};
 }
 }  // namespace

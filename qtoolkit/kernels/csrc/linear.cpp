@@ -49,14 +49,14 @@ bool open_layer(const void* bytes, int64_t size, Layer& out) {
         head.inputs > kMostInputs || head.taps > 4096)
         return false;
     const auto is_code = [](int32_t q) { return q >= -128 && q <= 127; };
-    if (!is_code(head.zero) || !is_code(head.lowest) || !is_code(head.highest) || head.lowest > head.highest) return false;
+    if (!is_code(head.input_zero) || !is_code(head.zero) || !is_code(head.lowest) || !is_code(head.highest) || head.lowest > head.highest) return false;
     const int64_t blocks = (int64_t(head.outputs) + 15) / 16, padded = blocks * 16;
     const int64_t block_bytes = (int64_t(head.inputs) + 3) / 4 * 64 * head.taps;
     if (size - int64_t(sizeof head) - 6 * 4 * padded != blocks * block_bytes) return false;
     const char* at = static_cast<const char*>(bytes) + sizeof head;
     const auto* i32 = reinterpret_cast<const int32_t*>(at);
     const auto* f32 = reinterpret_cast<const float*>(at);
-    out = {head.outputs, head.inputs, head.taps, head.zero, head.lowest, head.highest, int32_t(blocks), block_bytes,
+    out = {head.outputs, head.inputs, head.taps, head.zero, head.lowest, head.highest, head.input_zero, int32_t(blocks), block_bytes,
            i32, i32 + padded, i32 + 2 * padded, i32 + 3 * padded, f32 + 4 * padded, f32 + 5 * padded,
            reinterpret_cast<const int8_t*>(at) + 6 * 4 * padded};
     return true;

@@ -30,7 +30,8 @@ struct qk_header {
     int32_t outputs, inputs;  // N, and K of one tap
     int32_t taps;             // kernel height x width; 1 for a linear layer
     int32_t zero, lowest, highest;  // of the int8 output: zero point and clamp
-    int32_t reserved[9];
+    int32_t input_zero;       // zero point of the input: what a convolution pads with
+    int32_t reserved[8];
 };
 
 struct qk_groupwise_header {
@@ -93,6 +94,10 @@ QK_API int qk_quantize(const float* x, int64_t count, float scale, int32_t zero,
 // int8 to int8:   q = clamp(((sum x w + bias) * multiplier + 2^(shift-1) >> shift) + zero, lowest, highest)
 QK_API int qk_linear_int8(const void* layer, int64_t bytes, const int8_t* x, int64_t rows, int64_t k, int8_t* out, int64_t n,
                           int threads);
+// A convolution of int8 images: x is (images, height, width, channels), out (images, out_height, out_width, n); `geometry` is
+// height, width, out_height, out_width, and the pairs kernel, stride, padding, dilation (vertical first).
+QK_API int qk_conv_int8(const void* layer, int64_t bytes, const int8_t* x, int64_t images, int64_t channels, const int32_t* geometry,
+                        int8_t* out, int64_t n, int threads);
 // int8 to float:  y = (sum x w + bias) * scale + real bias
 QK_API int qk_linear_float(const void* layer, int64_t bytes, const int8_t* x, int64_t rows, int64_t k, float* out, int64_t n,
                            int threads);

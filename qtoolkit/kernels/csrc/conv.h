@@ -1,0 +1,49 @@
+// Convolution without a copy of every patch: the matrix product of gemm.h, whose rows are output pixels and whose inputs are
+// found through pointers (indirect convolution: Dukhan 2019).
+//
+// A patch of a 3x3 convolution is 9 pieces of C neighboring bytes, since the channels of a pixel lie together (NHWC). So a
+// row of the product gets 9 pointers, one a tap, instead of a copy 9 times as large as the image (im2col). A tap beyond the
+// border points to a pixel of zero points, which stand for the real number 0. The image itself is copied once, into the form
+// that the tile wants: channels padded to a multiple of 4, sign bits flipped where the instruction needs it.
+#pragma once
+
+static int8_t* prepare_image(const qk::Layer& layer, const int8_t* x, int64_t pixels, int32_t zero) {
+    const int k = layer.inputs, k4 = (k + 3) / 4 * 4;
+    auto* image = static_cast<int8_t*>(qk::scratch(qk::kPrepared, (pixels + 1) * k4));
+    for (int64_t pixel = 0; image && pixel <= pixels; ++pixel)
+        for (int i = 0; i < k4; ++i) {
+            const int code = i >= k ? 0 : pixel < pixels ? x[pixel * k + i] : zero;  // the last pixel is the border's
+            image[pixel * k4 + i] = int8_t(code ^ Simd::kOffset);
+        }
+    return image;
+}
+
+// the taps of output pixels row, row + 1, ...
+static inline void point_to_taps(const qk::Conv& conv, const int8_t* image, int k4, int64_t row, int height, const int8_t** at) {
+    const int8_t* border = image + int64_t(conv.height) * conv.width * k4;
+    for (int r = 0; r < height; ++r) {
+        const int64_t top = (row + r) / conv.out_width * conv.stride[0] - conv.padding[0];
+        const int64_t left = (row + r) % conv.out_width * conv.stride[1] - conv.padding[1];
+        for (int ky = 0, tap = r; ky < conv.kernel[0]; ++ky)
+            for (int kx = 0; kx < conv.kernel[1]; ++kx, tap += height) {
+                const int64_t y = top + int64_t(ky) * conv.dilation[0], x = left + int64_t(kx) * conv.dilation[1];
+                const bool inside = y >= 0 && y < conv.height && x >= 0 && x < conv.width;
+                at[tap] = inside ? image + (y * conv.width + x) * k4 : border;
+            }
+    }
+}
+
+static bool conv_int8(const qk::Layer& layer, const qk::Conv& conv, const int8_t* image, qk::Range range, int8_t* out) {
+    const int k4 = (layer.inputs + 3) / 4 * 4;
+    auto* at = static_cast<const int8_t**>(qk::scratch(qk::kPointers, int64_t(layer.taps) * Simd::kMostRows * 8));
+    if (!at) return false;
+    for (int64_t row = range.row0; row < range.row1; row += kRowsOfBand) {
+        const int rows = int(range.row1 - row < kRowsOfBand ? range.row1 - row : kRowsOfBand);
+        const auto point = [&](int64_t from, int height, const int8_t** to) { point_to_taps(conv, image, k4, from, height, to); };
+        gemm_band(layer, k4, row, rows, range.block0, range.block1, at, point,
+                  [&](int block, int64_t pixel, int height, const int32_t* sums, int stride) {
+                      finish_int8(layer, block, pixel, height, sums, stride, out);
+                  });
+    }
+    return true;
+}

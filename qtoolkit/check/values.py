@@ -81,7 +81,7 @@ def difference(expected, got, tolerance: float) -> str | None:
 
 def numbers(value):
     """A value without its types: tensors as float64, numbers as float, lists as tuples; to see whether only a type is wrong."""
-    if type(value) is torch.Tensor and not value.is_complex():
+    if type(value) is torch.Tensor and _plain(value):
         return value.detach().double() if value.dim() else float(value)
     if isinstance(value, (tuple, list)):
         return tuple(numbers(v) for v in value)
@@ -108,6 +108,8 @@ def _names_match(expected: Raises, got: Raises) -> bool:
 def _tensor_difference(expected: torch.Tensor, got, tolerance: float) -> str | None:
     if type(got) is not torch.Tensor:
         return f"expected a tensor, got {describe(got)}"
+    if not _plain(got):
+        return f"expected an ordinary tensor of real numbers on the CPU, got {got.dtype} on {got.device.type}, {got.layout}"
     if got.shape != expected.shape:
         return f"expected shape {tuple(expected.shape)}, got shape {tuple(got.shape)}"
     if got.dtype != expected.dtype:
@@ -119,6 +121,11 @@ def _tensor_difference(expected: torch.Tensor, got, tolerance: float) -> str | N
     where = f"at index {index[0] if len(index) == 1 else index}: " if index else ""
     more = f" ({int(wrong.sum())} of {wrong.numel()} values differ)" if wrong.sum() > 1 else ""
     return f"{where}expected {describe(expected[index].item())}, got {describe(got[index].item())}{more}"
+
+
+def _plain(tensor: torch.Tensor) -> bool:
+    """Whether its numbers can be read: real, in memory, one beside the other."""
+    return tensor.device.type == "cpu" and tensor.layout == torch.strided and not tensor.is_complex()
 
 
 def _close(expected: torch.Tensor, got: torch.Tensor, tolerance: float) -> torch.Tensor:

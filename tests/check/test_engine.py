@@ -6,7 +6,6 @@ import math
 import re
 import sys
 import threading
-import time
 import warnings
 
 import pytest
@@ -204,22 +203,18 @@ def test_hidden_cases_need_the_solutions(monkeypatch, tmp_path):
         hidden_key("ch00.parameters", 1)
 
 
-def test_one_check_takes_less_time_than_a_breath():
-    started = time.process_time()
-    engine.judge("ch02.quantize", find_key("ch02.quantize"), lambda x, scale, zero_point, bits: x)
-    assert time.process_time() - started < 1
-
-
 def test_an_endless_loop_ends(monkeypatch):
+    calls = []
+
     def forever(x):
+        calls.append(x)
         while True:
             pass
 
     monkeypatch.setattr(engine, "SECONDS", 0.2)
-    started = time.monotonic()
     result = verdict(forever)
     assert "loop that never ends" in result.text and "expected  tensor([2, 4, 6], float32)" in result.text and result.points(4) == 0
-    assert time.monotonic() - started < 2  # it stops at the first such case
+    assert len(calls) == 1  # it stops at the first such case
 
 
 def test_an_endless_loop_that_prints_and_catches_errors_ends(monkeypatch):

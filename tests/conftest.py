@@ -1,8 +1,11 @@
 """What every test shares: one thread, no silent skips in continuous integration, derandomized hypothesis."""
 
 import os
+import sys
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+if sys.version_info < (3, 12):  # torch.compile loads the standard distutils; setuptools, loaded later by nbgrader, must not object
+    os.environ.setdefault("SETUPTOOLS_USE_DISTUTILS", "stdlib")
 
 import hypothesis
 import pytest

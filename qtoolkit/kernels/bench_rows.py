@@ -11,6 +11,7 @@ from qtoolkit.compression.huffman import HuffmanCode
 from qtoolkit.kernels import ops
 from qtoolkit.kernels import bench_peers as peers
 from qtoolkit.kernels.bench import Limits, Row, measure
+from qtoolkit.kernels.conv import int8_conv2d as ops_conv, pack_conv
 from qtoolkit.kernels.entropy import huffman_decode as entropy_decode, huffman_encode
 from qtoolkit.kernels.groupwise import groupwise_linear as ops_groupwise, pack_groupwise
 from qtoolkit.kernels.layer import pack_layer
@@ -47,6 +48,19 @@ def dynamic_linear(limits: Limits, seconds: float, quick: bool) -> Iterator[Row]
         yield measure("int8 dynamic linear", f"{m}x{k}x{n}", lambda: ops.int8_dynamic_linear(x, layer, n),
                       peers.float_linear(x, weight) | peers.dynamic_linear(x, weight),
                       lambda: limits.matrix_product_us(m, n, k, n * k, torch.get_num_threads()), seconds)
+
+
+def int8_conv(limits: Limits, seconds: float, quick: bool) -> Iterator[Row]:
+    """3x3 convolutions, int8 to int8, against ONNX Runtime's QLinearConv and torch's float convolution."""
+    generator = torch.Generator().manual_seed(0)
+    for channels, size in [(64, 56), (128, 28), (256, 14)]:
+        x = _codes(generator, 1, channels, size, size).contiguous(memory_format=torch.channels_last)
+        weight = _codes(generator, channels, channels, 3, 3)
+        multiplier, shift = quantize_multiplier(torch.tensor(2.0**-10 / channels))
+        layer = pack_conv(weight, multiplier=multiplier, shift=shift)
+        yield measure("int8 conv 3x3", f"C{channels} H{size}", lambda: ops_conv(x, layer, channels, [3, 3], [1, 1], [1, 1], [1, 1]),
+                      peers.conv(x, weight), lambda: limits.matrix_product_us(size * size, channels, 9 * channels, weight.numel(),
+                                                                              torch.get_num_threads()), seconds)
 
 
 def lenet_300_100(limits: Limits, seconds: float, quick: bool) -> Iterator[Row]:
@@ -111,4 +125,4 @@ def huffman_decode(limits: Limits, seconds: float, quick: bool) -> Iterator[Row]
 
 
 ROWS: list[Callable[[Limits, float, bool], Iterator[Row]]] = [
-    int8_linear, dynamic_linear, lenet_300_100, groupwise_linear, table_linear, sparse_linear, huffman_decode]
+    int8_linear, dynamic_linear, int8_conv, lenet_300_100, groupwise_linear, table_linear, sparse_linear, huffman_decode]

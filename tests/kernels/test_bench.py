@@ -81,5 +81,7 @@ def test_the_other_peers_compute_something():
     weight = torch.randint(-8, 8, (32, 64), dtype=torch.int8)
     assert "ORT MatMulNBits" in bench_peers.matmul_nbits(torch.randn(1, 64), weight, torch.ones(32, 2), 32)
     assert {"torch sparse CSR", "scipy CSR"} <= set(bench_peers.sparse(torch.randn(4, 64), weight.float().relu()))
+    image, filters = torch.zeros(1, 8, 9, 9, dtype=torch.int8), torch.ones(4, 8, 3, 3, dtype=torch.int8)
+    assert set(bench_peers.conv(image, filters)) == {"torch float32", "ORT float32", "ORT QLinearConv"}
     assert "torch quantized.linear_dynamic" in bench_peers.dynamic_linear(torch.randn(4, 64), weight)
     assert all("zlib Huffman" in bench_peers.entropy(symbols) for _, symbols in bench_peers.symbol_streams(1000))

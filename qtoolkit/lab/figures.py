@@ -42,8 +42,8 @@ def show(figure: Figure, alt: str) -> None:
 def as_html(figure: Figure, alt: str) -> str:
     """The figure as an SVG element with a name for screen readers; the same figure gives the same text."""
     _check(figure, alt)
-    for text in (text for axes in figure.axes for text in axes.texts):
-        if to_hex(text.get_color()) == "#000000":  # chosen for the picture below it, not for the page
+    for text in (text for axes in figure.axes if axes.images for text in axes.texts):
+        if to_hex(text.get_color()) == "#000000":  # chosen for the picture that it lies on, not for the page
             text.set_color("#010101")
     buffer = io.StringIO()
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": alt}):

@@ -73,6 +73,8 @@ def test_the_picture_follows_the_theme_and_has_a_name():
 def test_letters_on_a_picture_keep_their_color():
     figure, plot = figures.axes("x", "y")
     plot.text(0, 0, "on a bright cell", color="black")
+    assert "#010101" not in _svg(figure), "beside a picture letters take the color of the page"
+    plot.imshow([[0, 1]])
     assert "fill: #010101" in _svg(figure)
 
 

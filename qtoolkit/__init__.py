@@ -4,6 +4,7 @@ The verbs, each living in the room named beside it:
 
     Scheme, Affine, QTensor      a tensor becomes codes             qtoolkit.quantizers
     quantize_, size_in_bytes     a model becomes a quantized one    qtoolkit.layers
+    compress, decompress         a model becomes a file, and back   qtoolkit.compression
     kernels.info                 native or fallback, and why        qtoolkit.kernels
     check                        feedback on an exercise            qtoolkit.check
 
@@ -18,7 +19,7 @@ _HOME = {
     "Scheme": "quantizers", "PerTensor": "quantizers", "PerChannel": "quantizers",
     "ChannelGroups": "quantizers", "PerGroup": "quantizers", "Affine": "quantizers", "QTensor": "quantizers",
     "quantize_": "layers", "WeightOnly": "layers", "DynamicInt8": "layers", "size_in_bytes": "layers",
-    "static_int8": "layers",
+    "static_int8": "layers", "compress": "compression", "decompress": "compression",
 }
 _ROOMS = ("quantizers", "layers", "kernels", "compression", "lab", "check")
 

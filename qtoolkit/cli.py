@@ -106,6 +106,52 @@ def list_() -> None:
     _finish(bool(room.main()))
 
 
+def _say_or_fail(command: str, *arguments) -> None:
+    """Print what a command of the compression room says; a bad file or name is told, not traced."""
+    from qtoolkit.compression import cli as room
+
+    try:
+        typer.echo(getattr(room, f"run_{command}")(*arguments))
+    except (room.BadFile, ValueError, OSError) as error:
+        typer.echo(f"qt {command.replace('_', '-')}: {error}", err=True)
+        raise typer.Exit(1) from None
+
+
+@app.command()
+def compress(
+    network: Annotated[str, typer.Argument(help="A trained network of the course: lenet-300-100 or lenet-5.")],
+    file: Annotated[Path, typer.Argument(help="The file to write.")],
+    json: Json = False,
+) -> None:
+    """Prune, share and Huffman-code a network into one file, at the paper's densities, without retraining."""
+    from qtoolkit.lab.models import NETWORKS, trained
+
+    if network not in NETWORKS:
+        raise typer.BadParameter(f"no network {network!r}; there are: {', '.join(NETWORKS)}")
+    _say_or_fail("compress", trained(network), file, network, json)
+
+
+@app.command()
+def inspect(file: Path, json: Json = False) -> None:
+    """What a compressed file holds, layer by layer, in the paper's columns."""
+    _say_or_fail("inspect", file, json)
+
+
+@app.command()
+def evaluate(file: Path, json: Json = False) -> None:
+    """Decode a compressed file and measure its error on the 10,000 test digits."""
+    from qtoolkit.lab.data import mnist
+
+    test = mnist("test")
+    _say_or_fail("evaluate", file, test.inputs(), test.labels, json)
+
+
+@app.command("import-songhan")
+def import_songhan(source: Path, file: Path) -> None:
+    """Translate AlexNet_compressed.net, as the authors of Deep Compression published it, into a file of ours."""
+    _say_or_fail("import_songhan", source, file)
+
+
 def main() -> None:
     """Entry point of `qt`."""
     app()

@@ -9,7 +9,8 @@ from typer.testing import CliRunner
 
 from qtoolkit import cli, coverage, doctor
 
-COMMANDS = {"doctor", "coverage", "reproduce", "bench", "build", "verify", "check", "list"}
+COMMANDS = {"doctor", "coverage", "reproduce", "bench", "build", "verify", "check", "list",
+            "compress", "inspect", "evaluate", "import-songhan"}
 
 
 def _qt(*arguments: str):
@@ -81,3 +82,24 @@ def test_reproduce_writes_or_says_why_not(monkeypatch, tmp_path):
 @pytest.mark.parametrize("arguments", [["--no-such"], ["no-such-command"], ["bench", "--threads", "0"]])
 def test_what_is_not_understood_ends_with_usage(arguments):
     assert _qt(*arguments).exit_code == 2
+
+
+def test_a_network_is_compressed_inspected_and_evaluated_from_the_command_line(tmp_path):
+    file = tmp_path / "lenet.qtdc"
+    written = json.loads(_qt("compress", "lenet-300-100", str(file), "--json").output)
+    assert written["bytes"] == file.stat().st_size and written["ratio"] > 30
+    assert json.loads(_qt("inspect", str(file), "--json").output)["bytes"] == written["bytes"]
+    measured = json.loads(_qt("evaluate", str(file), "--json").output)
+    assert 0 < measured["error_percent"] < 100 and {"ratio", "bytes", "dense_bytes", "layers"} <= set(measured)
+
+
+@pytest.mark.parametrize("arguments", [("inspect", "{}/missing"), ("evaluate", "{}/cut"), ("import-songhan", "{}/cut", "{}/out")])
+def test_a_file_that_is_none_is_told_not_traced(tmp_path, arguments):
+    (tmp_path / "cut").write_bytes(b"QTDC")
+    run = _qt(*(argument.format(tmp_path) for argument in arguments))
+    assert run.exit_code == 1 and run.output.startswith(f"qt {arguments[0]}: ") and "Traceback" not in run.output
+
+
+def test_an_unknown_network_lists_the_known_ones(tmp_path):
+    run = _qt("compress", "resnet", str(tmp_path / "x"))
+    assert run.exit_code == 2 and "lenet-5" in run.output

@@ -1,8 +1,8 @@
 """A learner's progress: one small local file, no account, no network."""
 
+import contextlib
 import json
 import os
-import tempfile
 
 from qtoolkit.check import paths
 
@@ -23,12 +23,14 @@ def remember(name: str, passed: int, total: int) -> None:
         return
     if (path := paths.progress_file()) is None:
         return
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as file:
-            json.dump(done | {name: [passed, total]}, file, indent=1, sort_keys=True)
-        os.replace(file.name, path)
+        part.write_text(json.dumps(done | {name: [passed, total]}, indent=1, sort_keys=True), encoding="utf-8")
+        os.replace(part, path)
     except OSError as error:
+        with contextlib.suppress(OSError):
+            part.unlink()
         print(f"your progress could not be saved: {error}")  # not on stderr, which nbgrader takes for a failure
 
 
@@ -49,5 +51,6 @@ def summary() -> str:
 
 
 def main() -> int:
+    """Print the summary."""
     print(summary())
     return 0

@@ -322,6 +322,13 @@ def test_a_folder_that_cannot_be_written_costs_only_the_memory(tmp_path, monkeyp
     assert "could not be saved" in said.out and said.err == ""
 
 
+def test_a_folder_in_the_place_of_the_file_leaves_nothing_behind(tmp_path, monkeypatch):
+    (tmp_path / "progress.json").mkdir()
+    monkeypatch.setenv("QT_PROGRESS", str(tmp_path / "progress.json"))
+    progress.remember("ch02.quantize", 1, 7)
+    assert [path.name for path in tmp_path.iterdir()] == ["progress.json"]
+
+
 def test_nothing_is_remembered_on_request(monkeypatch):
     monkeypatch.setenv("QT_PROGRESS", "none")
     progress.remember("ch02.quantize", 1, 7)

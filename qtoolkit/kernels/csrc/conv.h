@@ -10,11 +10,9 @@
 static int8_t* prepare_image(const qk::Layer& layer, const int8_t* x, int64_t pixels, int32_t zero) {
     const int k = layer.inputs, k4 = (k + 3) / 4 * 4;
     auto* image = static_cast<int8_t*>(qk::scratch(qk::kPrepared, (pixels + 1) * k4));
-    for (int64_t pixel = 0; image && pixel <= pixels; ++pixel)
-        for (int i = 0; i < k4; ++i) {
-            const int code = i >= k ? 0 : pixel < pixels ? x[pixel * k + i] : zero;  // the last pixel is the border's
-            image[pixel * k4 + i] = int8_t(code ^ Simd::kOffset);
-        }
+    if (!image) return nullptr;
+    prepare_rows(x, pixels, k, k4, image);
+    for (int i = 0; i < k4; ++i) image[pixels * k4 + i] = int8_t(zero ^ Simd::kOffset);  // the pixel beyond the border
     return image;
 }
 

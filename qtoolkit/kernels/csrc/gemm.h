@@ -10,14 +10,17 @@ constexpr int kMostSumsOut = 24 * 16, kRowsOfBand = 96;
 
 // Copy rows into working memory as the tile wants them: padded to a multiple of 4, and with the sign bit flipped (that is,
 // 128 added) where the instruction takes unsigned inputs. Once a row here instead of once a row and panel in the tile.
+static void prepare_rows(const int8_t* x, int64_t rows, int k, int k4, int8_t* copy) {
+    for (int64_t row = 0; row < rows; ++row, x += k, copy += k4) {
+        for (int i = 0; i < k; ++i) copy[i] = int8_t(x[i] ^ Simd::kOffset);
+        for (int i = k; i < k4; ++i) copy[i] = 0;  // meets zero weights
+    }
+}
+
 static const int8_t* prepare(const int8_t* x, int64_t rows, int k, int k4) {
     if (!Simd::kOffset && k == k4) return x;
     auto* copy = static_cast<int8_t*>(qk::scratch(qk::kPrepared, rows * k4));
-    if (copy)
-        for (int64_t row = 0; row < rows; ++row) {
-            for (int i = 0; i < k; ++i) copy[row * k4 + i] = int8_t(x[row * k + i] ^ Simd::kOffset);
-            for (int i = k; i < k4; ++i) copy[row * k4 + i] = 0;  // meets zero weights
-        }
+    if (copy) prepare_rows(x, rows, k, k4, copy);
     return copy;
 }
 
@@ -26,7 +29,9 @@ template <class Point, class Finish>
 static void gemm_band(const qk::Layer& layer, int k4, int64_t row0, int rows, int block0, int block1, const int8_t** at,
                       Point point, Finish finish) {
     alignas(64) int32_t sums[kMostSumsOut];
-    const int groups = (rows + Simd::kMostRows - 1) / Simd::kMostRows;
+    constexpr int kFlat = Simd::kMostSums / 4;  // rows of a tile 4 blocks wide: fewest loads where the blocks come in fours
+    const int most = kFlat >= 4 && rows >= 4 * kFlat && (block1 - block0) % 4 == 0 ? kFlat : Simd::kMostRows;
+    const int groups = (rows + most - 1) / most;
     const int widest = blocks_beside((rows + groups - 1) / groups);
     const int panels = (block1 - block0 + widest - 1) / widest;
     for (int block = block0, panel = 0, blocks; panel < panels; ++panel, block += blocks) {

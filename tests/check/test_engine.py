@@ -329,6 +329,14 @@ def test_a_folder_in_the_place_of_the_file_leaves_nothing_behind(tmp_path, monke
     assert [path.name for path in tmp_path.iterdir()] == ["progress.json"]
 
 
+@pytest.mark.parametrize(("folder", "remembered"), [("solutions/00-start-here", False), ("book", False), ("exercises/00-start-here", True)])
+def test_solutions_and_examples_are_nobodys_progress(folder, remembered, tmp_path, monkeypatch):
+    monkeypatch.setenv("QT_PROGRESS", str(tmp_path / "progress.json"))
+    monkeypatch.chdir(paths.ROOT / folder)
+    check("ch00.parameters", lambda sizes: (1, 4))
+    assert (tmp_path / "progress.json").exists() == remembered
+
+
 def test_nothing_is_remembered_on_request(monkeypatch):
     monkeypatch.setenv("QT_PROGRESS", "none")
     progress.remember("ch02.quantize", 1, 7)

@@ -98,14 +98,14 @@ def compare_models(models: dict[str, nn.Module], inputs: Tensor, batches: tuple[
 
 
 class Limits:
-    """The machine's own limits on one thread, the best seen so far; `refresh` measures again (about 5 ms)."""
+    """The machine's own limits on one thread, the best seen so far: each `get` measures again, for some 10 ms."""
 
     def __init__(self):
         self._best: dict[tuple[str, int], float] = {}
 
     def get(self, what: str, size: int = 0) -> float:
         """Multiply-adds a second ("int8", "float") or bytes a second ("read", from a working set of `size` bytes)."""
-        seen = [library.qk_limit(what.encode(), size) for _ in range(3)]
+        seen = [library.qk_limit(what.encode(), size) for _ in range(10)]
         self._best[what, size] = max(self._best.get((what, size), 0.0), *seen)
         return self._best[what, size]
 

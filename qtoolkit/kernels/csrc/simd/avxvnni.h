@@ -1,24 +1,12 @@
 // AVX-VNNI: the same `vpdpbusd` as in AVX-512, on 256-bit registers, for processors without AVX-512 (Intel since 2021, AMD
 // Zen 5). 16 outputs take two registers; 6 rows x 1 block keep 12 sums of the 16 registers.
 #pragma once
-#include "avx2_reals.h"
-#include "avx2_requantize.h"
+#include "halves256.h"
 
-struct Simd {
-    struct Sums { __m256i low, high; };
+struct Simd : Halves256 {
     struct Inputs { __m256i all; };
-    struct Weights { __m256i low, high; };
     static constexpr int kOffset = 128, kMostRows = 6, kMostSums = 6;
 
-    static Sums zero() { return {_mm256_setzero_si256(), _mm256_setzero_si256()}; }
-    static Weights load(const int8_t* w) {
-        const auto* at = reinterpret_cast<const __m256i*>(w);
-        return {_mm256_loadu_si256(at), _mm256_loadu_si256(at + 1)};
-    }
-    static void store(int32_t* to, const Sums& sums) {
-        auto* at = reinterpret_cast<__m256i*>(to);
-        _mm256_storeu_si256(at, sums.low), _mm256_storeu_si256(at + 1, sums.high);
-    }
     static Inputs spread(const int8_t* x) {
         int32_t four;
         __builtin_memcpy(&four, x, 4);
@@ -28,52 +16,11 @@ struct Simd {
         sums.low = _mm256_dpbusd_avx_epi32(sums.low, x.all, w.low);
         sums.high = _mm256_dpbusd_avx_epi32(sums.high, x.all, w.high);
     }
-    template <int Bits>
-    static Weights unpack(const Weights& packed, int part) {
-        const __m256i mask = _mm256_set1_epi8((1 << Bits) - 1);
-        return {_mm256_and_si256(_mm256_srli_epi16(packed.low, Bits * part), mask),
-                _mm256_and_si256(_mm256_srli_epi16(packed.high, Bits * part), mask)};
-    }
     static void dot_small(Sums& sums, const Inputs& x, const Weights& w) {  // here the weights are the unsigned operand
         sums.low = _mm256_dpbusd_avx_epi32(sums.low, w.low, x.all);
         sums.high = _mm256_dpbusd_avx_epi32(sums.high, w.high, x.all);
     }
-    using Reals = Reals256;
-    static __m256 scaled(__m256i sums, int32_t correction, const float* scale) {
-        return _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_sub_epi32(sums, _mm256_set1_epi32(correction))), _mm256_loadu_ps(scale));
-    }
-    static void add_scaled(Reals& total, const Sums& sums, int32_t correction, const float* scale) {
-        total.low = _mm256_add_ps(total.low, scaled(sums.low, correction, scale));
-        total.high = _mm256_add_ps(total.high, scaled(sums.high, correction, scale + 8));
-    }
-    static void store(float* to, const Reals& reals) { _mm256_storeu_ps(to, reals.low), _mm256_storeu_ps(to + 8, reals.high); }
 
-    static void count_differences(Sums& sums, uint32_t x, const Weights& w) {
-        const __m256i all = _mm256_set1_epi32(int32_t(x));
-        sums.low = _mm256_add_epi32(sums.low, ones_of_words(_mm256_xor_si256(all, w.low)));
-        sums.high = _mm256_add_epi32(sums.high, ones_of_words(_mm256_xor_si256(all, w.high)));
-    }
-    static uint32_t negatives(const float* x) { return negatives256(x); }
-
-    struct Table { const float* entries; };
-    static Table table(const float* entries) { return {entries}; }
-    static Reals look_up(const Table& table, const Weights& w, int shift) {
-        return {look_up256(table.entries, w.low, shift), look_up256(table.entries, w.high, shift)};
-    }
-    static Reals load(const float* from) { return {_mm256_loadu_ps(from), _mm256_loadu_ps(from + 8)}; }
-    static float gather_dot(const float* x, uint32_t last, const int32_t* index, const float* value, int64_t count) {
-        return gather_dot256(x, last, index, value, count);
-    }
-
-    static constexpr int kRegisters = 6;  // of two halves each
-    static Reals reals(float x) { return {_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
-    static void multiply_add(Reals& sum, const Reals& x, const Reals& w) {
-        sum.low = _mm256_fmadd_ps(x.low, w.low, sum.low), sum.high = _mm256_fmadd_ps(x.high, w.high, sum.high);
-    }
-    template <class T>
-    static void fence(T& x) { __asm__ volatile("" : "+x"(x.low), "+x"(x.high)); }
-
+    using Halves256::fence;
     static void fence(Inputs& x) { __asm__ volatile("" : "+x"(x.all)); }
-
-    using Requantize = Requantize256;
 };

@@ -25,7 +25,19 @@ def project(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("lab")
     for name in ("book", "exercises"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("_build", "_site", ".ipynb_checkpoints"))
+    for path in (folder / "book/chapters").glob("*.ipynb"):
+        _forget_the_run(path)
     return folder
+
+
+def _forget_the_run(path: Path) -> None:
+    """Take outputs and numbers away: what the page shows afterwards was made by the run itself."""
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            cell |= {"outputs": [], "execution_count": None}
+    notebook["metadata"].pop("widgets", None)
+    path.write_text(json.dumps(notebook), encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -71,13 +83,13 @@ PROMPTS = "[...document.querySelectorAll('.jp-CodeCell .jp-InputArea-prompt')].m
 
 
 def _run_all(page) -> None:
-    """Run every cell and wait until each has its number."""
+    """Run every cell and wait until each has its number. The notebooks come without numbers, so none can be left over."""
     page.wait_for_selector(IDLE, timeout=120_000, state="attached")
-    for _ in range(5):  # the menu does nothing until the kernel's session is connected
+    for _ in range(20):  # the menu does nothing until the kernel's session is connected
         page.locator(".lm-MenuBar-itemLabel", has_text="Run").first.click()
         page.locator('li[data-command="runmenu:run-all"]').click()
         try:
-            page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=busy]", timeout=5_000, state="attached")
+            page.wait_for_function(f"{PROMPTS}.some(text => /[\\d*]/.test(text))", timeout=3_000)
             break
         except Exception:
             continue

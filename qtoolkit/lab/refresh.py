@@ -6,7 +6,6 @@ numbered instead of random, and time stamps are dropped. It is written only afte
 
 import hashlib
 import json
-import os
 import re
 import sys
 from pathlib import Path
@@ -14,6 +13,8 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 from tqdm.auto import tqdm
+
+from qtoolkit.lab.results import replace_file
 
 WIDGETS = "application/vnd.jupyter.widget-state+json"
 MODEL_ID = re.compile(r"(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])")
@@ -36,9 +37,7 @@ def refresh(path: Path) -> None:
                    resources={"metadata": {"path": str(path.parent)}}).execute()
     _drop_volatile_metadata(notebook)
     text = nbformat.writes(_with_stable_widget_ids(notebook, path.name))
-    temporary = path.with_suffix(".ipynb.part")
-    temporary.write_text(text + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    replace_file(path, (text + "\n").encode("utf-8"))
 
 
 def _drop_volatile_metadata(notebook) -> None:

@@ -13,6 +13,8 @@ from qtoolkit.lab.table import table
 _HOME = {
     "mnist": "data", "Digits": "data",
     "lenet_300_100": "models", "lenet_5": "models", "trained": "models",
+    "photos": "photographs", "Photos": "photographs",
+    "tokens": "minilm", "Tokens": "minilm", "sentences": "text", "sentence_pairs": "text",
     "fit": "train", "error_percent": "train",
     "show": "source", "say": "prose",
     "quiz": "widgets.quiz",

@@ -1,8 +1,9 @@
-"""The two running examples of the course: the networks of Deep Compression's MNIST experiments."""
+"""The networks of the course: the two of Deep Compression's MNIST experiments, and two that others trained."""
 
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 
 import torch
@@ -49,19 +50,25 @@ def lenet_5(seed: int = 0) -> nn.Sequential:
 
 
 NETWORKS: dict[str, Callable[[], nn.Sequential]] = {"lenet-300-100": lenet_300_100, "lenet-5": lenet_5}
+PRETRAINED = {"efficientnet-lite0": "efficientnet", "minilm": "minilm"}  # name -> module of the lab with a function `load`
 
 
-def trained(name: str) -> nn.Sequential:
-    """A trained network of the course, in evaluation mode: 'lenet-300-100' or 'lenet-5'.
+def trained(name: str) -> nn.Module:
+    """A trained network of the course, in evaluation mode.
 
-    Its weights come with the package (made by `qt reproduce lenets` on the 60,000 training digits, errors in
-    `book/results/lenets.json`) and are verified by SHA-256. Raises ValueError for another name and RuntimeError for an altered file.
+    'lenet-300-100' and 'lenet-5': digits (N, 1, 28, 28) -> logits (N, 10). Their weights come with the package (made by `qt reproduce lenets`
+    on the 60,000 training digits, errors in `book/results/lenets.json`) and are verified by SHA-256.
+    'efficientnet-lite0': photographs (N, 3, 224, 224) -> logits (N, 1000), see `lab.photos`. 'minilm': sentences -> unit vectors (N, 384), see
+    `lab.tokens`. These two were trained by others and are fetched, verified by SHA-256, on first use.
+    Raises ValueError for another name, RuntimeError for an altered file and DataUnavailable for one that cannot be had.
 
     >>> trained("lenet-300-100")[1]
     Linear(in_features=784, out_features=300, bias=True)
     """
+    if name in PRETRAINED:
+        return import_module(f"qtoolkit.lab.{PRETRAINED[name]}").load()
     if name not in NETWORKS:
-        raise ValueError(f"no trained network {name!r}, expected one of: {', '.join(NETWORKS)}")
+        raise ValueError(f"no trained network {name!r}, expected one of: {', '.join([*NETWORKS, *PRETRAINED])}")
     from safetensors.torch import load_file
 
     path = WEIGHTS / f"{name}.safetensors"

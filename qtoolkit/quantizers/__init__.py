@@ -3,7 +3,7 @@
     rows = granularity.blocks(x)             which numbers share a scale             scheme.py
     lo, hi = min_max(rows)                   which range the codes shall cover       calibration.py, clipping.py, observers.py
     scale, zero_point = choose_qparams(..)   where even levels lie                   affine.py
-    levels = KMeans(k)(rows)                 where uneven levels lie                 levels.py, binary_codes.py, clusters.py, optimal.py
+    levels = KMeans(k)(rows)                 where uneven levels lie                 levels.py, binary_codes.py, clusters.py, optimal.py (on sorted_rows.py)
     q = Affine.fit(x, scheme).encode(x)      codes beside their quantizer            affine.py, codebook.py, vector.py, residual.py
     q.dequantize(), q.nbytes, q.state()      back again, and to a file               qtensor.py, packing.py
 """

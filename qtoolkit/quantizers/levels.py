@@ -14,8 +14,8 @@ from torch import Tensor
 
 from qtoolkit.quantizers import _checks
 from qtoolkit.quantizers.calibration import as_rows
-from qtoolkit.quantizers.codebook import Codebook, Grid, midpoints
-from qtoolkit.quantizers.scheme import PerChannel
+from qtoolkit.quantizers.codebook import Grid, midpoints
+from qtoolkit.quantizers.sorted_rows import SortedRows
 
 Width = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -28,20 +28,21 @@ def largest(rows: Tensor, levels: Tensor, boundaries: Tensor) -> Tensor:
 
 def least_squares(rows: Tensor, levels: Tensor, boundaries: Tensor, steps: int = 64) -> Tensor:
     """The scale with the least squared error: argmin over s of sum (s Q(x/s) - x)^2, searched over two grids of `steps`."""
-    widest = largest(rows, levels, boundaries)
-    best, least = torch.ones_like(widest), _error(rows, levels, boundaries, widest)
+    widest, data = largest(rows, levels, boundaries), SortedRows(rows)
+
+    def error(factor: Tensor) -> Tensor:
+        scale = (widest * factor).double()
+        return data.error(levels * scale, data.cut((boundaries * scale).to(data.values.dtype)))[:, None]
+
+    best = torch.ones_like(widest)
+    least = error(best)
     for offsets in (torch.arange(1, steps) / steps - 1, torch.linspace(-1, 1, steps) / steps):
         center = best
         for offset in offsets:
             factor = (center + offset).clamp(min=1 / steps**2)
-            error = _error(rows, levels, boundaries, widest * factor)
-            best, least = factor.where(error < least, best), torch.minimum(error, least)
+            candidate = error(factor)
+            best, least = factor.where(candidate < least, best), torch.minimum(candidate, least)
     return widest * best
-
-
-def _error(rows: Tensor, levels: Tensor, boundaries: Tensor, scale: Tensor) -> Tensor:
-    fake = Codebook(levels, scale.clamp(min=torch.finfo(scale.dtype).tiny), boundaries, PerChannel()).fake(rows)
-    return (fake - rows).square().sum(1, keepdim=True, dtype=torch.float64)
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from qtoolkit.quantizers.codebook import Grid
-from qtoolkit.quantizers.clusters import Clusters, _cluster_count, checked_weights
 from qtoolkit.quantizers.calibration import as_rows
+from qtoolkit.quantizers.clusters import Clusters, _cluster_count
+from qtoolkit.quantizers.codebook import Grid
+from qtoolkit.quantizers.sorted_rows import checked_weights
 
 
 def optimal_kmeans(rows: Tensor, k: int, weights: Tensor | None = None) -> Clusters:

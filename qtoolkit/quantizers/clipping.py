@@ -78,6 +78,8 @@ class KL:
     Q is that histogram without the addition, averaged over the bins that share a code (empty bins stay empty).
 
     A row with negative values has 2^(bits-1) codes for |x|, one without has 2^bits. Range: -T .. T, no wider than the data.
+    Zero has a code of its own whatever T is, so the first bin counts as much as its neighbor (NVIDIA's calibrator does the same): after
+    a ReLU it would hold half of all values, and KL would sacrifice everything else to keep that one bin sharp.
     ONNX Runtime does the same on a signed histogram, but divides bins among codes by whole numbers, drops the remainder
     from Q, truncates Q to integers and is one bin off center, so its T differs by some percent; see the tests.
     Source: Migacz 2017 (TensorRT); Gholami et al. 2021, section III-C.
@@ -95,7 +97,9 @@ class KL:
         histogram = Histogram(self.bins)
         histogram.add(rows, _weights(as_rows(rows), weights))
         levels = 2 ** (self.bits - 1) if (histogram.lo < 0).any() else 2**self.bits
-        clip = kl_bins(histogram.magnitudes(), levels)[:, None] * (histogram.top / self.bins)
+        counts = histogram.magnitudes()
+        counts[:, 0] = counts[:, 1]
+        clip = kl_bins(counts, levels)[:, None] * (histogram.top / self.bins)
         return torch.maximum(histogram.lo, -clip).to(rows.dtype), torch.minimum(histogram.hi, clip).to(rows.dtype)
 
 

@@ -131,6 +131,13 @@ def test_kl_keeps_all_of_a_uniform_signal(bits):
     assert (torch.cat(KL(bits)(x)) == torch.cat(min_max(x))).all()
 
 
+def test_kl_does_not_care_how_many_values_a_relu_set_to_zero():
+    x = torch.randn(20_000, generator=torch.Generator().manual_seed(4)).abs()
+    few, many = (KL(bits=8)(torch.cat([x, torch.zeros(count)])[None])[1].item() for count in (10, 60_000))
+    assert few == many and few > 0.7 * x.max()
+    assert KL(bits=8)(torch.zeros(1, 100)) == (0, 0)
+
+
 def test_a_sign_costs_kl_half_of_the_codes():
     x = draw("t3", 5000).abs()
     both = torch.cat([x, -x], dim=1)

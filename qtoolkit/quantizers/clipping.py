@@ -79,7 +79,8 @@ class KL:
 
     A row with negative values has 2^(bits-1) codes for |x|, one without has 2^bits. Range: -T .. T, no wider than the data.
     Zero has a code of its own whatever T is, so the first bin counts as much as its neighbor (NVIDIA's calibrator does the same): after
-    a ReLU it would hold half of all values, and KL would sacrifice everything else to keep that one bin sharp.
+    a ReLU it would hold half of all values, and KL would sacrifice everything else to keep that one bin sharp. T is at least a 16th of
+    the histogram, bin 128 of 2048 as published: with few codes a tiny T, where hardly two bins share a code, would seem to lose nothing.
     ONNX Runtime does the same on a signed histogram, but divides bins among codes by whole numbers, drops the remainder
     from Q, truncates Q to integers and is one bin off center, so its T differs by some percent; see the tests.
     Source: Migacz 2017 (TensorRT); Gholami et al. 2021, section III-C.
@@ -99,25 +100,25 @@ class KL:
         levels = 2 ** (self.bits - 1) if (histogram.lo < 0).any() else 2**self.bits
         counts = histogram.magnitudes()
         counts[:, 0] = counts[:, 1]
-        clip = kl_bins(counts, levels)[:, None] * (histogram.top / self.bins)
+        clip = kl_bins(counts, levels, least=max(self.bins // 16, 1))[:, None] * (histogram.top / self.bins)
         return torch.maximum(histogram.lo, -clip).to(rows.dtype), torch.minimum(histogram.hi, clip).to(rows.dtype)
 
 
-def kl_bins(counts: Tensor, levels: int) -> Tensor:
+def kl_bins(counts: Tensor, levels: int, least: int = 1) -> Tensor:
     """How many bins of the histogram of |x| to keep: argmin over i of KL(P_i || Q_i), for each row.
 
-    counts: (n_blocks, bins), real. levels: codes for the bins that are kept. Returns (n_blocks,) int64, at least `levels`.
-    Raises TypeError or ValueError for counts that are no such matrix or fewer bins than levels.
+    counts: (n_blocks, bins), real. levels: codes for the bins that are kept. Returns (n_blocks,) int64, no less than `levels` and `least`.
+    Raises TypeError or ValueError for counts that are no such matrix or fewer bins than that.
 
     >>> kl_bins(torch.tensor([[5.0, 5, 5, 5, 0, 0, 0, 0]]), levels=2)
     tensor([4])
     """
     counts = as_rows(counts).double()
-    bins = counts.shape[1]
-    if _checks.positive_int(levels, "levels") > bins:
-        raise ValueError(f"levels is {levels}, expected at most the {bins} bins of the histogram")
-    divergence = torch.stack([kl_divergence(counts, kept, levels) for kept in range(levels, bins + 1)], dim=1)
-    return divergence.argmin(1) + levels
+    bins, first = counts.shape[1], max(_checks.positive_int(levels, "levels"), _checks.positive_int(least, "least"))
+    if first > bins:
+        raise ValueError(f"levels is {levels} and least {least}, expected at most the {bins} bins of the histogram")
+    divergence = torch.stack([kl_divergence(counts, kept, levels) for kept in range(first, bins + 1)], dim=1)
+    return divergence.argmin(1) + first
 
 
 def kl_divergence(counts: Tensor, kept: int, levels: int) -> Tensor:

@@ -138,16 +138,27 @@ def test_kl_does_not_care_how_many_values_a_relu_set_to_zero():
     assert KL(bits=8)(torch.zeros(1, 100)) == (0, 0)
 
 
+def test_kl_keeps_at_least_a_sixteenth_of_the_histogram_as_published():
+    """With few codes a tiny T, hardly two bins to a code, would win. The plain-Python definition, searched from bin 1 and from bin 16 of 256."""
+    draws = torch.Generator().manual_seed(0)
+    x = torch.cat([0.004 * torch.randn(30_000, generator=draws).abs(), torch.rand(300, generator=draws)])[None]
+    counts = torch.histc(x, 256, 0, 1)  # the library's own bins: the largest value is just below 1
+    counts[0] = counts[1]
+    everywhere, published = (kl_by_definition(counts.tolist(), 4, least) for least in (1, 16))
+    assert everywhere < 16 <= published
+    assert KL(bits=2, bins=256)(x)[1].item() == pytest.approx(min(published / 256, x.max().item()))
+
+
 def test_a_sign_costs_kl_half_of_the_codes():
     x = draw("t3", 5000).abs()
     both = torch.cat([x, -x], dim=1)
     assert KL(5, bins=256)(both)[1] == KL(4, bins=256)(x)[1] != KL(5, bins=256)(x)[1]
 
 
-def kl_by_definition(counts, levels):
+def kl_by_definition(counts, levels, least=1):
     """The definition in plain Python, with scipy's divergence."""
     best = (np.inf, None)
-    for kept in range(levels, len(counts) + 1):
+    for kept in range(max(levels, least), len(counts) + 1):
         p = np.array(counts[:kept], float)
         q = np.zeros(kept)
         for level in range(levels):

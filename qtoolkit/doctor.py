@@ -133,11 +133,12 @@ def _threads(find) -> dict[str, int | str | None]:
 def _data(find) -> dict[str, Any]:
     """What of the data lies in the cache, verified by hash."""
     try:
+        from qtoolkit.lab import efficientnet, minilm, photographs
         from qtoolkit.lab.data import MNIST, MNIST_5K
         from qtoolkit.lab.fetch import cache_dir, state
     except ImportError:  # without torch nothing can be said about data; the versions tell why
         return {"cache": None, "sources": {}}
-    sources = {source.name: _worst(state(source)) for source in (MNIST, MNIST_5K)}
+    sources = {source.name: _worst(state(source)) for source in (MNIST, MNIST_5K, efficientnet.SOURCE, minilm.SOURCE, photographs.TWENTY)}
     if sources["mnist"] == "damaged":
         find("note", "a file of MNIST in the cache is damaged", "nothing to do: it is refused and fetched again at the next use")
     if sources["mnist"] == "missing":

@@ -1,0 +1,86 @@
+"""Two pictures of one choice: how far a range should reach."""
+
+import torch
+import traitlets
+from torch import Tensor
+
+from qtoolkit.lab.widgets.base import Widget, checked_numbers, float_bytes, synced
+from qtoolkit.lab.widgets.bundle import ESM
+from qtoolkit.lab.widgets.number_line import TAIL, bins, sketch
+from qtoolkit.quantizers import KL, MSE, AciqGauss, AciqLaplace, Percentile, Scheme, min_max
+from qtoolkit.quantizers.histogram import Histogram
+
+WIDTHS = range(2, 9)
+STYLE = Widget._css + (ESM / "ranges.css").read_text(encoding="utf-8")
+
+
+class ClipRange(Widget):
+    """Histogram of `x` with a clip on both sides to drag, the errors inside and outside, and where each calibration puts the clip.
+
+    x: any shape, real. Controls: bits 2 to 8, clip T from a hundredth of the largest magnitude to all of it. The quantizer is symmetric and
+    restricted, so its outermost levels are -T and T. Raises TypeError or ValueError for an x that is not real, empty, not finite or all
+    zero, and for bits that the control cannot reach.
+    """
+
+    module = "clip_range.js"
+    _css = STYLE
+    values = synced(traitlets.Bytes())
+    tail = synced(traitlets.Int())
+    inner = synced(traitlets.Float())
+    edges = synced(traitlets.Bytes())
+    counts = synced(traitlets.List())
+    clips = synced(traitlets.Dict())
+    name = synced(traitlets.Unicode())
+    bits = synced(traitlets.Int())
+
+    def __init__(self, x: Tensor, name: str = "the numbers", bits: int = 4):
+        if bits not in WIDTHS:
+            raise ValueError(f"given bits={bits}, expected 2 to 8")
+        x = checked_numbers(x, "x")
+        if not bool(x.any()):
+            raise ValueError("x is zero everywhere, expected numbers that a range can clip")
+        counts, edges = bins(x)
+        values, inner = sketch(x)
+        super().__init__(values=float_bytes(values), tail=TAIL if inner > 1 else 0, inner=inner, edges=float_bytes(edges), counts=counts.tolist(),
+                         clips={str(width): clips(x, width) for width in WIDTHS}, name=name, bits=bits)
+
+
+def clips(x: Tensor, bits: int) -> dict[str, float]:
+    """Where each calibration ends the range of x at this bit width: the larger of -lo and hi, to four digits.
+
+    >>> clips(torch.tensor([-1.0, 0.0, 0.5, 2.0]), bits=2)["min/max"]
+    2.0
+    """
+    chosen = {"min/max": min_max, "percentile 99.9": Percentile(99.9), "MSE": MSE(Scheme(bits, narrow_range=True)), "KL": KL(bits),
+              "ACIQ Laplace": AciqLaplace(bits), "ACIQ Gauss": AciqGauss(bits)}
+    ranges = {name: calibration(x.flatten()[None]) for name, calibration in chosen.items()}
+    return {name: float(f"{max(float(-lo), float(hi)):.4g}") for name, (lo, hi) in ranges.items()}
+
+
+class KLView(Widget):
+    """The histogram of |x| cut at a threshold (P), seen through few codes (Q), and KL(P || Q) at every threshold.
+
+    x: any shape, real. Controls: threshold, codes for |x| (4 to 256), and whether the bin at zero counts. `codes` is a power of two from 4
+    to 256. Raises TypeError or ValueError for an x that is not real, empty, not finite or all zero, and for other codes.
+    """
+
+    module = "kl_view.js"
+    _css = STYLE
+    counts = synced(traitlets.Bytes())
+    top = synced(traitlets.Float())
+    least = synced(traitlets.Int())
+    name = synced(traitlets.Unicode())
+    power = synced(traitlets.Int())
+    zeros = synced(traitlets.Unicode())
+
+    def __init__(self, x: Tensor, name: str = "the numbers", codes: int = 128, zeros: bool = True, bins: int = 2048):
+        powers = {2**power: power for power in WIDTHS}
+        if codes not in powers:
+            raise ValueError(f"given codes={codes}, expected one of {sorted(powers)}")
+        x = checked_numbers(x, "x")
+        if not bool(x.any()):
+            raise ValueError("x is zero everywhere, expected numbers that a range can clip")
+        histogram = Histogram(bins)
+        histogram.add(x[None])
+        super().__init__(counts=float_bytes(histogram.magnitudes()), top=float(histogram.top), least=bins // 16, name=name, power=powers[codes],
+                         zeros="counted" if zeros else "neighbor")

@@ -21,12 +21,14 @@ def _authors(names: str) -> str:
 
 
 def as_markdown(entry: dict[str, str], note: str = "") -> str:
-    """One list item: authors, year, title, where, a link by DOI or arXiv number, and what it was used for."""
+    """One list item: authors, year, title, where, a link by DOI or arXiv number (a talk: to its slides), and what it was used for."""
     if "doi" in entry:
         link = f"[doi:{entry['doi']}](https://doi.org/{entry['doi']})"
-    else:
+    elif "eprint" in entry:
         link = f"[arXiv:{entry['eprint']}](https://arxiv.org/abs/{entry['eprint']})"
-    where = entry.get("journal") or entry.get("booktitle") or "arXiv preprint"
+    else:
+        link = f"[slides]({entry['url']})"
+    where = entry.get("journal") or entry.get("booktitle") or entry.get("howpublished") or "arXiv preprint"
     title = entry["title"].replace("{", "").replace("}", "")
     return f"- {_authors(entry['author'])} ({entry['year']}). *{title}*. {where}. {link}." + (f" {note}" if note else "")
 

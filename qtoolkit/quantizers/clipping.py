@@ -117,8 +117,20 @@ def kl_bins(counts: Tensor, levels: int, least: int = 1) -> Tensor:
     bins, first = counts.shape[1], max(_checks.positive_int(levels, "levels"), _checks.positive_int(least, "least"))
     if first > bins:
         raise ValueError(f"levels is {levels} and least {least}, expected at most the {bins} bins of the histogram")
-    divergence = torch.stack([kl_divergence(counts, kept, levels) for kept in range(first, bins + 1)], dim=1)
-    return divergence.argmin(1) + first
+    return torch.stack([_divergences(row, torch.arange(first, bins + 1), levels).argmin() for row in counts]) + first
+
+
+def _divergences(counts: Tensor, kept: Tensor, levels: int) -> Tensor:
+    """`kl_divergence` of one row (bins,) for many thresholds (m,) at once, from sums over the bins of each code: a difference of running sums."""
+    sums, used, logs = (torch.cat([x.new_zeros(1), x.cumsum(0)]) for x in (counts, (counts > 0).double(), torch.xlogy(counts, counts)))
+    ends = (torch.arange(levels + 1) * kept[:, None] + levels - 1) // levels  # code c holds bins ends[c] .. ends[c + 1] - 1
+    mass, share = sums[ends].diff(), used[ends].diff()
+    last, tail = counts[kept - 1], sums[-1] - sums[kept]
+    share[:, -1] += (last == 0) & (tail > 0)
+    q = mass / share.clamp(min=1)
+    mass[:, -1] += tail  # now that of P
+    p_log_p = logs[kept] - torch.xlogy(last, last) + torch.xlogy(last + tail, last + tail)
+    return ((p_log_p - torch.xlogy(mass, q).sum(1)) / sums[-1] + (sums[kept] / sums[-1]).log()).nan_to_num(nan=torch.inf, posinf=torch.inf)
 
 
 def kl_divergence(counts: Tensor, kept: int, levels: int) -> Tensor:

@@ -12,7 +12,7 @@ from scipy import optimize, stats
 
 from qtoolkit.quantizers import Affine, PerChannel, Scheme, choose_qparams, fake_quantize, min_max
 from qtoolkit.quantizers.calibration import AciqGauss, AciqLaplace, Percentile
-from qtoolkit.quantizers.clipping import KL, MSE, kl_bins
+from qtoolkit.quantizers.clipping import KL, MSE, _divergences, kl_bins, kl_divergence
 from qtoolkit.quantizers.histogram import Histogram
 from qtoolkit.quantizers.observers import DynamicRange, HistogramObserver, MinMaxObserver, MovingAverageObserver, StaticRange
 from qtoolkit.quantizers.scheme import PerToken
@@ -136,6 +136,18 @@ def test_kl_does_not_care_how_many_values_a_relu_set_to_zero():
     few, many = (KL(bits=8)(torch.cat([x, torch.zeros(count)])[None])[1].item() for count in (10, 60_000))
     assert few == many and few > 0.7 * x.max()
     assert KL(bits=8)(torch.zeros(1, 100)) == (0, 0)
+
+
+@pytest.mark.parametrize("levels", [1, 3, 16])
+def test_running_sums_give_the_divergence_of_every_threshold(levels):
+    """Two ways to one number: `kl_divergence` bin by bin, and all thresholds at once; with empty bins, empty codes and an empty tail."""
+    draws = torch.Generator().manual_seed(levels)
+    counts = torch.randint(0, 5, (60,), generator=draws).double() * (torch.rand(60, generator=draws) > 0.4)
+    counts[45:] = 0
+    for row in (counts, counts.flip(0), torch.eye(60, dtype=torch.float64)[40]):
+        kept = torch.arange(levels, 61)
+        expected = torch.tensor([kl_divergence(row[None], int(k), levels).item() for k in kept])
+        assert torch.allclose(_divergences(row, kept, levels).float(), expected, atol=1e-6)
 
 
 def test_kl_keeps_at_least_a_sixteenth_of_the_histogram_as_published():

@@ -46,14 +46,17 @@ class ClipRange(Widget):
 
 
 def clips(x: Tensor, bits: int) -> dict[str, float]:
-    """Where each calibration ends the range of x at this bit width: the larger of -lo and hi, to four digits.
+    """Where each calibration, read from a histogram of x, ends the range at this bit width: the larger of -lo and hi, to four digits.
 
     >>> clips(torch.tensor([-1.0, 0.0, 0.5, 2.0]), bits=2)["min/max"]
     2.0
     """
-    chosen = {"min/max": min_max, "percentile 99.9": Percentile(99.9), "MSE": MSE(Scheme(bits, narrow_range=True)), "KL": KL(bits),
+    chosen = {"percentile 99.9": Percentile(99.9), "MSE": MSE(Scheme(bits, narrow_range=True)), "KL": KL(bits),
               "ACIQ Laplace": AciqLaplace(bits), "ACIQ Gauss": AciqGauss(bits)}
-    ranges = {name: calibration(x.flatten()[None]) for name, calibration in chosen.items()}
+    histogram = Histogram()
+    histogram.add(x.flatten()[None])
+    centers, counts = histogram.centers(), histogram.counts
+    ranges = {"min/max": min_max(x.flatten()[None])} | {name: calibration(centers, counts) for name, calibration in chosen.items()}
     return {name: float(f"{max(float(-lo), float(hi)):.4g}") for name, (lo, hi) in ranges.items()}
 
 

@@ -8,7 +8,8 @@ from qtoolkit.lab.widgets.base import Widget
 from qtoolkit.lab.widgets.codebooks import GridLevels, KMeansSettles
 from qtoolkit.lab.widgets.digits import BitsAndAccuracy, NetworkOnDigits, PixelBits
 from qtoolkit.lab.widgets.number_line import NumberLine
+from qtoolkit.lab.widgets.outlier import OneOutlier
 from qtoolkit.lab.widgets.quiz import Quiz, quiz
 from qtoolkit.lab.widgets.ranges import ClipRange, KLView
 
-__all__ = ["BitsAndAccuracy", "ClipRange", "GridLevels", "KLView", "KMeansSettles", "NetworkOnDigits", "NumberLine", "PixelBits", "Quiz", "Widget", "quiz"]
+__all__ = ["BitsAndAccuracy", "ClipRange", "GridLevels", "KLView", "KMeansSettles", "NetworkOnDigits", "NumberLine", "OneOutlier", "PixelBits", "Quiz", "Widget", "quiz"]

@@ -29,7 +29,7 @@ lab: $(VENV)/.course
 	$(PY) -m jupyter lab --allow-root --LabApp.default_url=/lab/tree/$(FIRST) $(LAB_ARGS)
 
 test: $(VENV)/.test
-	OMP_NUM_THREADS=1 $(PY) -m pytest tests qtoolkit book/chapters solutions --doctest-modules --ignore-glob='*/checks.py' \
+	OMP_NUM_THREADS=1 $(PY) -m pytest -p tests.lean_imports tests qtoolkit book/chapters solutions --doctest-modules --ignore-glob='*/checks.py' \
 	  --nbval --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.cfg --nbval-cell-timeout 300 \
 	  -n 2 --dist loadfile $(PYTEST_ARGS)
 

@@ -71,6 +71,7 @@ def calibrate(model: nn.Module, batches: Iterable[Tensor], observer: Callable = 
     observer: makes the observer of one layer, for instance `lambda: HistogramObserver(MSE(scheme))`. The model is run as it is;
     put it into eval mode first. Memory does not grow with the number of batches. Returns layer -> observer.
     Raises TypeError or ValueError as `quantize_` does, and ValueError without a batch.
+    See: book/chapters/03-calibration.ipynb#one-pass-bounded-memory
 
     >>> model = nn.Sequential(nn.Linear(4, 2))
     >>> calibrate(model, [torch.tensor([[-1.0, 0.0, 2.0, 3.0]])])[model[0]].range()

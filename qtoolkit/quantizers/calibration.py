@@ -22,6 +22,7 @@ def min_max(rows: Tensor) -> Range:
     rows: (n_blocks, block_size). Returns lo and hi, each (n_blocks, 1).
     Raises TypeError or ValueError if rows is not a non-empty matrix of finite real numbers.
     Source: Gholami et al. 2021, section III-C.
+    See: book/chapters/03-calibration.ipynb#minimum-maximum-and-a-moving-average
 
     >>> min_max(torch.tensor([[0.5, -1.0], [2.0, 3.0]]))
     (tensor([[-1.],
@@ -39,6 +40,7 @@ class Percentile:
     With n values, k = floor(n (100 - percent) / 200): lo is the (k+1)-th smallest value, hi the (k+1)-th largest. Both are
     values that occurred, not interpolations. ONNX Runtime returns the edge of a histogram bin instead, so its clip differs by
     up to one bin. Raises ValueError unless 0 < percent <= 100. Source: McKinstry et al. 2018; Gholami et al. 2021, section III-C.
+    See: book/chapters/03-calibration.ipynb#percentiles
 
     >>> Percentile(80)(torch.tensor([[1.0, 2, 3, 4, 5, 6, 7, 8, 9, 1000]]))
     (tensor([[2.]]), tensor([[9.]]))
@@ -69,6 +71,7 @@ class AciqLaplace:
     distribution around 0: its codes are all on one side, so it gets the clip for M + 1 bits. The formula assumes bins of width
     2a/2^M with centered levels; on a grid with levels at the ends the best clip is a few percent smaller.
     Source: Banner et al. 2019, equation 8.
+    See: book/chapters/03-calibration.ipynb#aciq-the-best-clip-from-a-formula
 
     >>> round(AciqLaplace(bits=4).ratio(), 2), round(AciqLaplace(bits=4).ratio(one_sided=True), 2)
     (5.03, 6.2)
@@ -95,6 +98,7 @@ class AciqGauss:
         E / s^2 = (t^2 + 1) erfc(t / sqrt 2) - sqrt(2/pi) t exp(-t^2/2) + t^2 / (3 4^M),     t = a/s,  s = std x
 
     The range is formed as in `AciqLaplace`. Source: Banner et al. 2019, appendix.
+    See: book/chapters/03-calibration.ipynb#aciq-the-best-clip-from-a-formula
 
     >>> round(AciqGauss(bits=4).ratio(), 2)
     2.56

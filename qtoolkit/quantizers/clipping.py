@@ -20,6 +20,7 @@ class MSE:
     symmetry the ends are shrunk together and each on its own, in both orders. The whole range is among the candidates, so the
     result is never worse than min/max. torch's HistogramObserver minimizes an estimate of the same error, always for the 256 codes of its dtype.
     Source: Gholami et al. 2021, section III-C; Choukroun et al. 2019 (OMSE).
+    See: book/chapters/03-calibration.ipynb#least-squared-error
 
     >>> rows = torch.linspace(-1, 1, 100).repeat(10)[None]
     >>> rows[0, 0] = 10.0
@@ -84,6 +85,7 @@ class KL:
     ONNX Runtime does the same on a signed histogram, but divides bins among codes by whole numbers, drops the remainder
     from Q, truncates Q to integers and is one bin off center, so its T differs by some percent; see the tests.
     Source: Migacz 2017 (TensorRT); Gholami et al. 2021, section III-C.
+    See: book/chapters/03-calibration.ipynb#kl-what-the-entropy-calibration-compares
     """
 
     bits: int = 8
@@ -109,6 +111,7 @@ def kl_bins(counts: Tensor, levels: int, least: int = 1) -> Tensor:
 
     counts: (n_blocks, bins), real. levels: codes for the bins that are kept. Returns (n_blocks,) int64, no less than `levels` and `least`.
     Raises TypeError or ValueError for counts that are no such matrix or fewer bins than that.
+    See: book/chapters/03-calibration.ipynb#kl-what-the-entropy-calibration-compares
 
     >>> kl_bins(torch.tensor([[5.0, 5, 5, 5, 0, 0, 0, 0]]), levels=2)
     tensor([4])
@@ -138,6 +141,7 @@ def kl_divergence(counts: Tensor, kept: int, levels: int) -> Tensor:
 
     counts: (n_blocks, bins), real. Returns (n_blocks,) float64, in nats. Raises TypeError or ValueError for counts that are
     no such matrix, and unless 1 <= levels <= kept <= bins.
+    See: book/chapters/03-calibration.ipynb#kl-what-the-entropy-calibration-compares
 
     >>> kl_divergence(torch.tensor([[4.0, 2, 1, 1]]), kept=4, levels=2)
     tensor([0.0425], dtype=torch.float64)

@@ -12,6 +12,7 @@ class Histogram:
 
     top is a power of two for each row. When a value does not fit, top doubles and neighboring bins merge in pairs; 0 stays an
     edge. So the histogram is the same in whatever batches and order the values come, and it never needs more memory.
+    See: book/chapters/03-calibration.ipynb#one-pass-bounded-memory
 
     >>> h = Histogram(half=2)
     >>> h.add(torch.tensor([[0.1, -0.3]]))

@@ -22,6 +22,7 @@ class MinMaxObserver:
     """The smallest and largest value of all batches: lo = min(lo, min x), hi = max(hi, max x).
 
     Equals torch's MinMaxObserver and PerChannelMinMaxObserver. Source: Gholami et al. 2021, section III-C.
+    See: book/chapters/03-calibration.ipynb#minimum-maximum-and-a-moving-average
 
     >>> observer = MinMaxObserver()
     >>> observer.update(torch.tensor([1.0, 2.0]))
@@ -59,6 +60,7 @@ class MovingAverageObserver(MinMaxObserver):
     """An exponential moving average of each batch's ends: lo <- lo + c (min x - lo), the same for hi.
 
     Equals torch's MovingAverageMinMaxObserver. Source: Jacob et al. 2018, section 3.1.
+    See: book/chapters/03-calibration.ipynb#minimum-maximum-and-a-moving-average
 
     >>> observer = MovingAverageObserver(momentum=0.5)
     >>> for batch in torch.tensor([[0.0, 2.0], [0.0, 4.0]]): observer.update(batch)
@@ -81,6 +83,7 @@ class HistogramObserver:
 
     The histogram does not depend on how the values were split into batches, so neither does the range. It differs from
     the calibration of all values at once by at most about a bin: 2^-10 of the largest value with the default of 2048 bins.
+    See: book/chapters/03-calibration.ipynb#one-pass-bounded-memory
 
     >>> observer = HistogramObserver(Percentile(80))
     >>> for batch in torch.arange(100.0).split(10): observer.update(batch)

@@ -36,6 +36,14 @@ class Tokens:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def words(self) -> list[str]:
+        """The word pieces of all sentences, one after another and without padding: a name for each row that reaches a dense layer.
+
+        >>> tokens(["A zero point.", "Round."]).words()
+        ['[CLS]', 'a', 'zero', 'point', '.', '[SEP]', '[CLS]', 'round', '.', '[SEP]']
+        """
+        return [_tokenizer().id_to_token(number) for number in self.ids[self.mask].tolist()]
+
 
 def tokens(sentences: list[str]) -> Tokens:
     """The sentences as MiniLM reads them: lower case, split into word pieces, at most 128 tokens each.

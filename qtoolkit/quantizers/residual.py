@@ -30,11 +30,12 @@ class ResidualQuantizer:
         self.stages = list(stages)
 
     @classmethod
-    def fit(cls, weight: Tensor, k: int, dim: int, stages: int, seed: int = 0, steps: int = 25) -> ResidualQuantizer:
-        """Fit one product quantizer after the other, each to the residual so far."""
+    def fit(cls, weight: Tensor, k: int, dim: int, stages: int, seed: int = 0, steps: int = 25,
+            shared: bool = False) -> ResidualQuantizer:
+        """Fit one product quantizer after the other, each to the residual so far; `shared`: one code book a stage, not one a block."""
         residual, fitted = _checks.widened(_checks.real_tensor(weight, "weight")), []
         for stage in range(_checks.positive_int(stages, "stages")):
-            fitted.append(ProductQuantizer.fit(residual, k, dim, seed=seed + stage, steps=steps))
+            fitted.append(ProductQuantizer.fit(residual, k, dim, seed=seed + stage, steps=steps, shared=shared))
             residual = residual - fitted[-1].fake(residual)
         return cls(fitted)
 

@@ -68,10 +68,11 @@ def metric_root(metric: Tensor | None, dim: int) -> Tensor:
 
 
 class ProductQuantizer:
-    """One code book for each column block: w[o, block m] ~ codebooks[m, code[o, m]].
+    """One code book for each column block, w[o, block m] ~ codebooks[m, code[o, m]], or one for all of them, codebooks[0, code[o, m]].
 
-    codebooks: (blocks, k, dim). Bits a weight: log2(k) / dim, plus 32 k / out for the code books.
-    Source: Jegou et al. 2011; Gong et al. 2014, section 3.3; Wu et al. 2016.
+    codebooks: (blocks, k, dim) or (1, k, dim). Bits a weight: log2(k) / dim, plus 32 k / out for a book in each block, or
+    32 k dim / (out in) for a shared one, which small layers need.
+    Source: Jegou et al. 2011; Gong et al. 2014, section 3.3; Wu et al. 2016; shared: Stock et al. 2020, section 3.1.
 
     >>> w = torch.tensor([[0.0, 1.0, 5.0, 5.0], [0.0, 1.0, 6.0, 6.0], [2.0, 3.0, 5.0, 5.0]])
     >>> q = ProductQuantizer.fit(w, k=2, dim=2).encode(w)
@@ -88,30 +89,35 @@ class ProductQuantizer:
         self.metrics = metrics
 
     @classmethod
-    def fit(cls, weight: Tensor, k: int, dim: int, inputs: Tensor | None = None, seed: int = 0, steps: int = 25) -> ProductQuantizer:
-        """k-means in every column block, from k of its sub-vectors drawn at random.
+    def fit(cls, weight: Tensor, k: int, dim: int, inputs: Tensor | None = None, seed: int = 0, steps: int = 25,
+            shared: bool = False) -> ProductQuantizer:
+        """k-means in every column block, from k of its sub-vectors drawn at random; in all of them together if `shared`.
 
         inputs: (samples, in) calibration inputs X of the layer. Then blocks minimize ||X_m (w - w~)||^2, what the next layer sees,
-        and not ||w - w~||^2: plain k-means first, then on with the metric X_m^T X_m. Correlations between blocks are left out.
+        and not ||w - w~||^2: plain k-means first, then on with the metric X_m^T X_m (their sum, if shared). Correlations between
+        blocks are left out.
         Source of the second: Stock et al. 2020 ("And the bit goes down"), section 3.
         """
         blocks = column_blocks(weight, dim)
+        metrics = None if inputs is None else input_metrics(inputs, dim, len(blocks))
+        if shared:
+            blocks, metrics = blocks.flatten(0, 1)[None], None if metrics is None else metrics.sum(0, keepdim=True)
         generator = torch.Generator().manual_seed(seed)
         books = torch.stack([vector_kmeans(p, _drawn(p, k, generator), None, steps) for p in blocks])
-        if inputs is None:
+        if metrics is None:
             return cls(books)
-        metrics = input_metrics(inputs, dim, len(blocks))
         return cls(torch.stack([vector_kmeans(p, c, g, steps) for p, c, g in zip(blocks, books, metrics)]), metrics)
 
     def encode(self, weight: Tensor) -> QTensor:
         """Each sub-vector to the index of its nearest code word; codes: (out, blocks)."""
         blocks = column_blocks(weight, self.codebooks.shape[2])
-        if len(blocks) != len(self.codebooks):
+        if len(self.codebooks) not in (1, len(blocks)):
             raise ValueError(f"a weight of shape {tuple(weight.shape)} has {len(blocks)} column blocks of {self.codebooks.shape[2]}, "
                              f"but this quantizer was fitted to {len(self.codebooks)}; fit a new one")
-        metrics = [None] * len(blocks) if self.metrics is None else self.metrics
+        metrics = [None] * len(self.codebooks) if self.metrics is None else self.metrics
         roots = [metric_root(g, blocks.shape[2]) for g in metrics]
-        codes = torch.stack([nearest(p @ r, c @ r) for p, c, r in zip(blocks, self.codebooks, roots)], dim=1)
+        groups = blocks.unflatten(0, (len(roots), -1)).flatten(1, 2)  # the sub-vectors of each code book
+        codes = torch.cat([nearest(p @ r, c @ r) for p, c, r in zip(groups, self.codebooks, roots)]).reshape(len(blocks), -1).T
         return QTensor(codes.to(self.code_dtype), self, weight.shape)
 
     def decode(self, q: QTensor) -> Tensor:
@@ -122,7 +128,7 @@ class ProductQuantizer:
 
     def words(self, codes: Tensor) -> Tensor:
         """(out, blocks) codes -> (out, blocks, dim) code words."""
-        return self.codebooks[torch.arange(len(self.codebooks)), codes.long()]
+        return self.codebooks[torch.arange(len(self.codebooks)).expand(codes.shape[1]), codes.long()]
 
     def fake(self, weight: Tensor) -> Tensor:
         """encode, then decode, in the dtype of the weight."""

@@ -160,3 +160,33 @@ def test_seeds_decide_the_start():
 def test_an_empty_cluster_keeps_its_centroid():
     points = torch.tensor([[0.0, 0.0], [1.0, 1.0]])
     assert vector_kmeans(points, torch.tensor([[0.5, 0.5], [99.0, 99.0]]))[1].tolist() == [99, 99]
+
+
+def test_one_code_book_for_all_blocks_is_that_of_the_stacked_sub_vectors():
+    w = weight(64, 12)
+    shared, stacked = ProductQuantizer.fit(w, 8, 4, shared=True), ProductQuantizer.fit(column_blocks(w, 4).flatten(0, 1), 8, 4)
+    assert shared.codebooks.shape == (1, 8, 4) and torch.equal(shared.codebooks, stacked.codebooks)
+    q = shared.encode(w)
+    distance = (w.reshape(64, 3, 1, 4) - shared.codebooks[0]).square().sum(3)
+    assert q.codes.shape == (64, 3) and torch.equal(q.codes.long(), distance.argmin(2))
+    assert torch.equal(q.dequantize()[5, 8:], shared.codebooks[0, q.codes[5, 2].long()])
+    assert q.nbytes == 64 * 3 * 3 // 8 + 8 * 4 * 4
+    tensors, metadata = q.state()
+    assert torch.equal(QTensor.from_state(tensors, metadata).dequantize(), q.dequantize())
+
+
+def test_a_shared_code_book_has_the_metric_of_all_blocks_together():
+    w, x = weight(64, 12), correlated_inputs()
+    quantizer = ProductQuantizer.fit(w, 8, 4, inputs=x, shared=True)
+    stacked = x.reshape(-1, 4)
+    assert torch.allclose(quantizer.metrics[0], stacked.T @ stacked, rtol=1e-4)
+    seen = ((w.reshape(64, 3, 1, 4) - quantizer.codebooks[0]).double() @ stacked.double().T).square().sum(3)
+    assert torch.equal(quantizer.encode(w).codes.long(), seen.argmin(2))
+
+
+def test_shared_residual_stages_lower_the_error_and_cost_one_book_each():
+    w = weight(64, 12)
+    quantizers = [ResidualQuantizer.fit(w, 8, 4, stages=s, shared=True) for s in (1, 2, 3)]
+    errors = [(q.fake(w) - w).square().mean().item() for q in quantizers]
+    assert errors == sorted(errors, reverse=True)
+    assert [q.encode(w).nbytes for q in quantizers] == [s * (64 * 3 * 3 // 8 + 8 * 4 * 4) for s in (1, 2, 3)]

@@ -40,7 +40,7 @@ def vector_kmeans(points: Tensor, centroids: Tensor, metric: Tensor | None = Non
             [9., 9.]])
     """
     _checks.positive_int(steps, "steps", smallest=0)
-    root = metric_root(metric, _points(points, "points").shape[1])
+    root = metric_root(metric, _points(points, "points").shape[1]).to(points.dtype)
     codes = None
     for _ in range(steps):
         codes, before = nearest(points @ root, centroids @ root), codes
@@ -117,7 +117,7 @@ class ProductQuantizer:
         metrics = [None] * len(self.codebooks) if self.metrics is None else self.metrics
         roots = [metric_root(g, blocks.shape[2]) for g in metrics]
         groups = blocks.unflatten(0, (len(roots), -1)).flatten(1, 2)  # the sub-vectors of each code book
-        codes = torch.cat([nearest(p @ r, c @ r) for p, c, r in zip(groups, self.codebooks, roots)]).reshape(len(blocks), -1).T
+        codes = torch.cat([nearest(p @ r.to(p.dtype), c @ r.to(c.dtype)) for p, c, r in zip(groups, self.codebooks, roots)]).reshape(len(blocks), -1).T
         return QTensor(codes.to(self.code_dtype), self, weight.shape)
 
     def decode(self, q: QTensor) -> Tensor:

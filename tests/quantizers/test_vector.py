@@ -190,3 +190,10 @@ def test_shared_residual_stages_lower_the_error_and_cost_one_book_each():
     errors = [(q.fake(w) - w).square().mean().item() for q in quantizers]
     assert errors == sorted(errors, reverse=True)
     assert [q.encode(w).nbytes for q in quantizers] == [s * (64 * 3 * 3 // 8 + 8 * 4 * 4) for s in (1, 2, 3)]
+
+
+@pytest.mark.parametrize("inputs", [None, correlated_inputs().double()])
+def test_double_precision_is_kept(inputs):
+    w = weight(64, 12).double()
+    assert ProductQuantizer.fit(w, 8, 4, inputs).fake(w).dtype == torch.float64
+    assert ResidualQuantizer.fit(w, 8, 4, 2).fake(w).dtype == torch.float64

@@ -11,5 +11,6 @@ from qtoolkit.lab.widgets.number_line import NumberLine
 from qtoolkit.lab.widgets.outlier import OneOutlier
 from qtoolkit.lab.widgets.quiz import Quiz, quiz
 from qtoolkit.lab.widgets.ranges import ClipRange, KLView
+from qtoolkit.lab.widgets.vector_plane import VectorPlane
 
-__all__ = ["BitsAndAccuracy", "ClipRange", "GridLevels", "KLView", "KMeansSettles", "NetworkOnDigits", "NumberLine", "OneOutlier", "PixelBits", "Quiz", "Widget", "quiz"]
+__all__ = ["BitsAndAccuracy", "ClipRange", "GridLevels", "KLView", "KMeansSettles", "NetworkOnDigits", "NumberLine", "OneOutlier", "PixelBits", "Quiz", "VectorPlane", "Widget", "quiz"]

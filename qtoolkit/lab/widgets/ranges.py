@@ -42,7 +42,7 @@ class ClipRange(Widget):
         counts, edges = bins(x)
         values, inner = sketch(x)
         super().__init__(values=float_bytes(values), tail=TAIL if inner > 1 else 0, inner=inner, edges=float_bytes(edges), counts=counts.tolist(),
-                         clips={str(width): clips(x, width) for width in WIDTHS}, name=name, bits=bits)
+                         clips={str(width): list(clips(x, width).items()) for width in WIDTHS}, name=name, bits=bits)
 
 
 def clips(x: Tensor, bits: int) -> dict[str, float]:

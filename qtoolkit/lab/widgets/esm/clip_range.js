@@ -54,7 +54,7 @@ function errors(width, reports, T, report, clips, largest) {
 function sentence(name, bits, T, report, clips, best) {
   const order = Object.entries(clips).sort(([, a], [, b]) => Math.abs(Math.log(a / T)) - Math.abs(Math.log(b / T)));
   const larger = report.rounding > report.clipping ? "Rounding is the larger part: a shorter range would help" : "Clipping is the larger part: a longer range would help";
-  return `${bits} bits, clip T = ${say(T)}, levels ${say(report.step)} apart. ${share(report.outside)} of ${name} lie outside. Rounding costs ${say(report.rounding)}, clipping ${say(report.clipping)}, ` +
+  return `${bits} bits, clip T = ${say(T)}, levels ${say(report.step)} apart. ${report.outside ? share(report.outside) : "None"} of ${name} lie outside. Rounding costs ${say(report.rounding)}, clipping ${say(report.clipping)}, ` +
     `together ${say(report.mse)}, ${say(report.mse / best[1].mse)} times the least possible, which is at T = ${say(best[0])}. ` +
     `${Math.abs(Math.log(best[0] / T)) < 0.04 ? "This is the best place" : larger}. The calibration nearest to this clip is ${order[0][0]} (${say(order[0][1])}).`;
 }
@@ -86,7 +86,7 @@ function render({ model, el }) {
     { kind: "slider", key: "at", label: "clip T (or drag in the picture)", min: 0, max: STEPS, value: STEPS, text: (v) => say(clipAt(largest, v)) },
   ];
   const draw = ({ bits, at }, width) => {
-    const reports = sweep(bits), [T, report] = reports[at], clips = all[String(bits)];
+    const reports = sweep(bits), [T, report] = reports[at], clips = Object.fromEntries(all[String(bits)]);
     const best = reports.reduce((one, other) => (other[1].mse < one[1].mse ? other : one));
     return {
       picture: [numbers(width, data, T, report), errors(width, reports, T, report, clips, largest)],

@@ -25,6 +25,7 @@ class DynamicInputs:
     """Quantize the input of each layer with the range of that very input. With `PerToken()` each token has its own.
 
     Source: Gholami et al. 2021, section III-D.
+    See: book/chapters/04-static-and-dynamic-ranges.ipynb#when-the-light-changes
 
     >>> layer = DynamicInputs(Scheme(bits=8)).layer(nn.Linear(4, 2))
     >>> [name for name, _ in layer.named_children()]
@@ -47,6 +48,7 @@ class StaticInputs:
     """Quantize the input of each layer with a range from calibration; larger values saturate.
 
     observers: what `calibrate` returned for the same model. Source: Gholami et al. 2021, section III-D.
+    See: book/chapters/04-static-and-dynamic-ranges.ipynb#when-the-light-changes
     """
 
     scheme: Scheme
@@ -71,6 +73,7 @@ def calibrate(model: nn.Module, batches: Iterable[Tensor], observer: Callable = 
     observer: makes the observer of one layer, for instance `lambda: HistogramObserver(MSE(scheme))`. The model is run as it is;
     put it into eval mode first. Memory does not grow with the number of batches. Returns layer -> observer.
     Raises TypeError or ValueError as `quantize_` does, and ValueError without a batch.
+    See: book/chapters/04-static-and-dynamic-ranges.ipynb#how-much-calibration-is-enough
     See: book/chapters/03-calibration.ipynb#one-pass-bounded-memory
 
     >>> model = nn.Sequential(nn.Linear(4, 2))

@@ -21,7 +21,8 @@ ACTIVATION_SCHEME = Scheme(bits=8, symmetric=False)
 class Int8DynamicLinear(nn.Module):
     """y_r = s_r S_w (q_x q_w^T) + b, where row r of x has its own scale s_r = max |x_r| / 127; x (..., in), y (..., out).
 
-    Source: Gholami et al. 2021, section III-C (dynamic range) and III-E (token-wise activations, channel-wise weights).
+    Source: Gholami et al. 2021, section III-D (dynamic range) and III-E (token-wise activations, channel-wise weights).
+    See: book/chapters/04-static-and-dynamic-ranges.ipynb#a-range-for-each-token
 
     >>> layer = Int8DynamicLinear.from_float(nn.Linear(8, 4))
     >>> layer(torch.zeros(2, 8)).shape

@@ -114,6 +114,8 @@ class StaticRange(nn.Module):
     """Quantize every input with one frozen quantizer: nothing is measured at run time (survey III-D, static).
 
     x -> S (clamp(round(x/S) + Z) - Z) with S and Z from calibration. Values beyond the calibrated range saturate.
+    See: book/chapters/04-static-and-dynamic-ranges.ipynb#two-sources-of-a-range
+    See: book/chapters/04-static-and-dynamic-ranges.ipynb#when-the-light-changes
 
     >>> StaticRange.calibrate([torch.tensor([-1.0, 1.0])], Scheme(bits=8))(torch.tensor([0.5, 4.0]))
     tensor([0.5020, 0.9961])
@@ -143,6 +145,8 @@ class DynamicRange(nn.Module):
     """Quantize every input with the range of that very input (survey III-D, dynamic).
 
     With granularity PerTensor one outlier widens the step of the whole batch; with PerToken each token has its own step.
+    See: book/chapters/04-static-and-dynamic-ranges.ipynb#two-sources-of-a-range
+    See: book/chapters/04-static-and-dynamic-ranges.ipynb#the-answer-depends-on-the-neighbors
 
     >>> DynamicRange(Scheme(bits=8))(torch.tensor([0.5, 4.0]))
     tensor([0.5020, 3.9843])

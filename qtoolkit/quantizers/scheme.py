@@ -128,6 +128,8 @@ class PerGroup:
 class PerToken:
     """One scale for each vector along the last axis: a token of a sequence, an example of a batch (survey III-D, dynamic).
 
+    See: book/chapters/04-static-and-dynamic-ranges.ipynb#a-range-for-each-token
+
     >>> PerToken().blocks(torch.zeros(2, 5, 8)).shape
     torch.Size([10, 8])
     """

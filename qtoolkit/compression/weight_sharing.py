@@ -40,6 +40,7 @@ def share(weight: Tensor, bits: int, init: Init = linear_init) -> SharedWeight:
     A weight with few enough distinct values already is taken as it is, exactly; values that no weight uses are dropped.
     `init` is `linear_init` (the paper's choice), `density_init` or `ForgyInit(seed)`. Raises ValueError for NaN, infinity, an
     empty tensor or bits outside 1..12.
+    See: book/chapters/06-non-uniform-quantization.ipynb#k-means
 
     >>> shared = share(torch.tensor([0.0, 1.0, 1.2, 0.0, -3.0, 5.0]), bits=2)
     >>> shared.codes.tolist(), shared.codebook.tolist()

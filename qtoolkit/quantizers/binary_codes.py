@@ -17,6 +17,7 @@ class BinaryCodes:
     Starts from the residuals (a_i = mean |r_i|) and alternates: nearest level for every value, then the a that minimize
     ||x - sum a_i B_i||^2 for those signs. Neither step can raise the error. All sums are in float64.
     Source: Guo et al. 2017; Zhang et al. 2018 (LQ-Nets), section 3.2.
+    See: book/chapters/06-non-uniform-quantization.ipynb#sums-of-binary-codes
 
     >>> BinaryCodes(bits=1)(torch.tensor([[-1.0, 3.0, -2.0]])).levels
     tensor([[-2.,  2.]])
@@ -39,6 +40,8 @@ class BinaryCodes:
 def sign_sums(a: Tensor) -> Tensor:
     """(n_blocks, K) scales -> (n_blocks, 2^K) sums +-a_1 ... +-a_K; sum j has + at i where bit i of j is 1.
 
+    See: book/chapters/06-non-uniform-quantization.ipynb#sums-of-binary-codes
+
     >>> sign_sums(torch.tensor([[3.0, 1.0]]))
     tensor([[-4.,  2., -2.,  4.]])
     """
@@ -47,6 +50,8 @@ def sign_sums(a: Tensor) -> Tensor:
 
 def residual_scales(rows: Tensor, bits: int) -> Tensor:
     """(n_blocks, bits) a_i = mean |r_i|, r_(i+1) = r_i - a_i sign(r_i): the greedy start (Guo et al. 2017).
+
+    See: book/chapters/06-non-uniform-quantization.ipynb#sums-of-binary-codes
 
     >>> residual_scales(torch.tensor([[-1.0, 3.0]]), bits=2)
     tensor([[2., 1.]])
@@ -62,6 +67,8 @@ def refit_scales(rows: Tensor, a: Tensor) -> Tensor:
     """One step of alternation: nearest sums for the values, then least squares for the scales. rows, a: float64.
 
     With n_j values of sum s_j at code j and its signs b_j, the normal equations are (sum n_j b_j b_j^T) a = sum s_j b_j.
+
+    See: book/chapters/06-non-uniform-quantization.ipynb#sums-of-binary-codes
     """
     levels, order = sign_sums(a).sort(1)
     codes = order.gather(1, torch.searchsorted(midpoints(levels), as_rows(rows), right=True))

@@ -29,6 +29,8 @@ class Clusters:
 def linear_init(rows: Tensor, k: int) -> Tensor:
     """k centroids evenly spaced from the smallest to the largest value. rows: sorted. Source: Han et al. 2016, section 3.2.
 
+    See: book/chapters/06-non-uniform-quantization.ipynb#k-means
+
     >>> linear_init(torch.tensor([[0.0, 1, 1, 1, 6]]), 3)
     tensor([[0., 3., 6.]], dtype=torch.float64)
     """
@@ -38,6 +40,8 @@ def linear_init(rows: Tensor, k: int) -> Tensor:
 
 def density_init(rows: Tensor, k: int) -> Tensor:
     """k quantiles, evenly spaced on the distribution function. rows: sorted. Source: Han et al. 2016, section 3.2.
+
+    See: book/chapters/06-non-uniform-quantization.ipynb#k-means
 
     >>> density_init(torch.tensor([[0.0, 1, 1, 1, 6]]), 3)
     tensor([[0., 1., 6.]], dtype=torch.float64)
@@ -49,6 +53,8 @@ def density_init(rows: Tensor, k: int) -> Tensor:
 @dataclass(frozen=True)
 class ForgyInit:
     """k of the values themselves, drawn at random without replacement. Source: Han et al. 2016, section 3.2.
+
+    See: book/chapters/06-non-uniform-quantization.ipynb#k-means
 
     >>> ForgyInit(seed=0)(torch.tensor([[0.0, 1, 2, 3, 4]]), 5)
     tensor([[0., 1., 2., 3., 4.]], dtype=torch.float64)
@@ -72,6 +78,8 @@ def kmeans(rows: Tensor, k: int, init: Callable[[Tensor, int], Tensor] = linear_
     init(sorted rows, k) places the first centroids. An empty cluster keeps its centroid. Assignment is exact; stops when no
     value changes its cluster, at the latest after `steps`. Raises TypeError or ValueError for rows, k or weights that do not fit.
     Source: Han, Mao, Dally 2016, section 3.1; weights: Choi, El-Khamy, Lee 2017, section 3.
+    See: book/chapters/06-non-uniform-quantization.ipynb#k-means
+    See: book/chapters/06-non-uniform-quantization.ipynb#weights-that-matter-more
 
     >>> kmeans(torch.tensor([[0.0, 1.0, 9.0, 11.0]]), k=2).centroids
     tensor([[ 0.5000, 10.0000]])
@@ -91,6 +99,8 @@ def kmeans(rows: Tensor, k: int, init: Callable[[Tensor, int], Tensor] = linear_
 @dataclass(frozen=True)
 class KMeans:
     """Choose levels by k-means: `Codebook.fit(x, KMeans(k=16))`.
+
+    See: book/chapters/06-non-uniform-quantization.ipynb#k-means
 
     >>> KMeans(k=2)(torch.tensor([[0.0, 1.0, 9.0, 11.0]])).levels
     tensor([[ 0.5000, 10.0000]])

@@ -37,6 +37,8 @@ def midpoints(levels: Tensor) -> Tensor:
 
     Rounded up to the dtype of the levels, so that comparing with them is exact; a tie goes to the upper level.
 
+    See: book/chapters/06-non-uniform-quantization.ipynb#any-levels-at-all
+
     >>> midpoints(torch.tensor([[-1.0, 0.0, 3.0]]))
     tensor([[-0.5000,  1.5000]])
     """
@@ -53,6 +55,9 @@ def round_up(x: Tensor, dtype: torch.dtype) -> Tensor:
 
 class Codebook:
     """A table of levels for each block, and the codes that point into it.
+
+    See: book/chapters/06-non-uniform-quantization.ipynb#any-levels-at-all
+    See: book/chapters/06-non-uniform-quantization.ipynb#what-a-codebook-costs
 
     >>> quantizer = Codebook(torch.tensor([-1.0, 0.0, 0.5, 2.0]))
     >>> quantizer.encode(torch.tensor([-0.7, 0.3, 1.0, 9.0])).codes

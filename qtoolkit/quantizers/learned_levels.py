@@ -32,6 +32,7 @@ class LearnedLevels(nn.Module):
     The sum, not the mean: it is the derivative of the loss. x receives the gradient straight through between the first and
     the last level, nothing outside. Levels must stay ascending; `sort_()` restores that after a step that crossed two.
     Source: Han, Mao, Dally 2016, section 3.3 (trained centroids); Zhang et al. 2018 (LQ-Nets).
+    See: book/chapters/06-non-uniform-quantization.ipynb#levels-that-learn
 
     >>> layer = LearnedLevels(torch.tensor([-1.0, 0.0, 1.0]))
     >>> layer(torch.tensor([0.9, 0.8, -0.1])).sum().backward()
@@ -76,6 +77,7 @@ class LearnedInterval(nn.Module):
     The center c and the half width d learn through t; round passes the gradient straight through. Values that are pruned or
     clipped give none. gamma bends the grid and learns too if a value is given (the paper does so for weights); None leaves it
     at 1. y is in -1..1: the layer's own scale follows. Source: Jung et al. 2019 (QIL), equations 2 and 3.
+    See: book/chapters/06-non-uniform-quantization.ipynb#levels-that-learn
 
     >>> LearnedInterval(bits=3, center=0.5, half_width=0.5)(torch.tensor([-2.0, 0.4, 1.0]))
     tensor([-1.0000,  0.3333,  1.0000], grad_fn=<MulBackward0>)
@@ -119,6 +121,7 @@ class LearnedClip(nn.Module):
         dy/ds = sign(x) outside the clip,  Q(x/s) - x/s inside;     dy/dx = 0 outside, 1 inside
 
     Source: Li, Dong, Wang 2020 (APoT), section 3.2 (reparametrized clipping function).
+    See: book/chapters/06-non-uniform-quantization.ipynb#levels-that-learn
 
     >>> layer = LearnedClip(torch.tensor([-1.0, 0.0, 1.0]), clip=2.0)
     >>> layer(torch.tensor([5.0, 1.5])).sum().backward()
@@ -143,6 +146,7 @@ def standardize(weight: Tensor) -> Tensor:
     """(w - mean w) / std w, which APoT applies before its clip so that s means the same in every layer; 0 if all are equal.
 
     Source: Li, Dong, Wang 2020, section 3.3.
+    See: book/chapters/06-non-uniform-quantization.ipynb#sums-of-powers-of-two
 
     >>> standardize(torch.tensor([1.0, 3.0]))
     tensor([-0.7071,  0.7071])

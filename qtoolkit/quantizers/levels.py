@@ -27,7 +27,10 @@ def largest(rows: Tensor, levels: Tensor, boundaries: Tensor) -> Tensor:
 
 
 def least_squares(rows: Tensor, levels: Tensor, boundaries: Tensor, steps: int = 64) -> Tensor:
-    """The scale with the least squared error: argmin over s of sum (s Q(x/s) - x)^2, searched over two grids of `steps`."""
+    """The scale with the least squared error: argmin over s of sum (s Q(x/s) - x)^2, searched over two grids of `steps`.
+
+    See: book/chapters/06-non-uniform-quantization.ipynb#every-grid-on-the-same-numbers
+    """
     widest, data = largest(rows, levels, boundaries), SortedRows(rows)
 
     def error(factor: Tensor) -> Tensor:
@@ -52,6 +55,7 @@ class PowerOfTwo:
     bits: 1 for the sign, the rest for 2^(bits-1) exponents. There is no level 0, and boundaries are geometric means, so a value
     inside the range is off by a factor of at most sqrt 2. More bits add levels near 0 only: the rigid resolution that keeps
     the error of a normal signal where it is from 4 bits on. Source: Miyashita et al. 2016; Zhou et al. 2017 (INQ).
+    See: book/chapters/06-non-uniform-quantization.ipynb#powers-of-two
 
     >>> PowerOfTwo(bits=3).table()
     tensor([-1.0000, -0.5000, -0.2500, -0.1250,  0.1250,  0.2500,  0.5000,  1.0000])
@@ -86,6 +90,7 @@ class APoT:
     bits: 1 for the sign, m = bits - 1 for the magnitude. m = 2n gives 4^n magnitudes; an odd m adds one term of 1 bit. g makes
     the largest magnitude 1; +0 and -0 are one level. A product costs n shifts and additions.
     Source: Li, Dong, Wang 2020, equation 6 and the authors' code for odd m.
+    See: book/chapters/06-non-uniform-quantization.ipynb#sums-of-powers-of-two
 
     >>> APoT(bits=5).magnitudes()[:4]
     tensor([0.0000, 0.0208, 0.0417, 0.0625])
@@ -121,6 +126,7 @@ class NormalFloat:
 
     2^(bits-1) quantiles above 0, one less below, 0 itself, divided by the largest; blocks are scaled by their largest |x|.
     Source: Dettmers et al. 2023 (QLoRA), section 3 and the authors' code.
+    See: book/chapters/06-non-uniform-quantization.ipynb#levels-from-quantiles
 
     >>> NormalFloat(bits=3).table()
     tensor([-1.0000, -0.5350, -0.2469,  0.0000,  0.1833,  0.3820,  0.6230,  1.0000])
@@ -152,6 +158,7 @@ class LloydMax:
 
     X_i = E[x | D_i <= x < D_(i+1)],  D_i = (X_(i-1) + X_i) / 2, repeated until nothing moves. For the levels that are best for
     the numbers at hand, use `KMeans` or `OptimalKMeans`. Source: Lloyd 1982; Max 1960; Gholami et al. 2021, equation 7.
+    See: book/chapters/06-non-uniform-quantization.ipynb#the-best-levels-for-a-bell
 
     >>> LloydMax(bits=2).table()
     tensor([-1.5104, -0.4528,  0.4528,  1.5104])

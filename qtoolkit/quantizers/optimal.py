@@ -25,6 +25,7 @@ def optimal_kmeans(rows: Tensor, k: int, weights: Tensor | None = None) -> Clust
     up to about a million values; for more, `kmeans` comes close. weights as in `kmeans`.
     Raises TypeError or ValueError for rows, k or weights that do not fit.
     Source: Wang and Song 2011 (Ckmeans.1d.dp); the halving: Gronlund et al. 2017.
+    See: book/chapters/06-non-uniform-quantization.ipynb#k-means
 
     >>> optimal_kmeans(torch.tensor([[0.0, 1.0, 9.0, 11.0]]), k=2).centroids
     tensor([[ 0.5000, 10.0000]])
@@ -38,7 +39,10 @@ def optimal_kmeans(rows: Tensor, k: int, weights: Tensor | None = None) -> Clust
 
 @dataclass(frozen=True)
 class OptimalKMeans:
-    """Choose levels by exact k-means: `Codebook.fit(x, OptimalKMeans(k=16))`."""
+    """Choose levels by exact k-means: `Codebook.fit(x, OptimalKMeans(k=16))`.
+
+    See: book/chapters/06-non-uniform-quantization.ipynb#k-means
+    """
 
     k: int
     weights: Tensor | None = None

@@ -11,12 +11,12 @@ const bands = (x, boundaries, [lo, hi], height) => s("g", {}, [lo, ...boundaries
 
 /** A histogram above the levels of a code book and its cells; `below` are levels to compare with, drawn gray. */
 export function codebookPicture(width, { edges, counts, total, unit }, levels, boundaries, below = []) {
-  const view = [edges[0], edges.at(-1)], base = 128, x = linear(view[0], view[1], 8, width - 8);
+  const view = [edges[0], edges.at(-1)], base = 128, axis = base + (below.length ? 34 : 24), x = linear(view[0], view[1], 8, width - 8);
   const inside = (list, used) => Array.from(list).filter((level) => level >= view[0] && level <= view[1]).map((value) => ({ value, used }));
-  return drawing(width, 196, "Histogram above the levels of the grid; every second cell is shaded",
+  return drawing(width, axis + 44, "Histogram above the levels of the grid; every second cell is shaded",
     bands(x, boundaries, view, base + 14), histogram(x, edges, counts, base, 112, total),
-    levelMarks(x, inside(levels, true), base + 3), levelMarks(x, inside(below, false), base + 14),
-    axisBelow(x, niceTicks(view[0], view[1], width / 80), base + 24, [8, width - 8], unit));
+    levelMarks(x, inside(levels, true), base + 3), levelMarks(x, inside(below, false), base + 22),
+    axisBelow(x, niceTicks(view[0], view[1], width / 80), axis, [8, width - 8], unit));
 }
 
 /** One row for each name with a dot at its value, on a logarithmic axis; the row `marked` in the second color. */
@@ -43,7 +43,7 @@ export function fallingCurves(width, names, curves, ticks, marked, now, label) {
   const key = names.map((name, i) => h("span", { style: `display: inline-flex; align-items: center; gap: 0.4em; margin-right: 1.2em; ${i === marked ? "font-weight: 600" : ""}` },
     s("svg", { width: 30, height: 10, "aria-hidden": "true" }, s("line", { x1: 0, x2: 30, y1: 5, y2: 5, style: stroke(i) })), name));
   return [h("div", {}, key), drawing(width, base + 52, label,
-    text(8, 12, `squared error / least possible, from 1 to ${say(top)} (logarithmic)`, { class: "qt-label" }),
+    text(8, 12, `error / least possible, 1 to ${say(top)}, log scale`, { class: "qt-label" }),
     s("line", { x1: 8, x2: width - 8, y1: y(0), y2: y(0), style: "stroke: var(--qt-ink); stroke-width: 1.5" }),
     ...curves.map((curve, i) => s("polyline", { style: stroke(i), points: curve.map((value, k) => `${x(k).toFixed(1)},${y(log10(value)).toFixed(1)}`).join(" ") })),
     s("circle", { cx: x(now), cy: y(log10(curves[marked][now])), r: 5.5, style: "fill: var(--qt-orange)" }),

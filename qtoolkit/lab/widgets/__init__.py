@@ -5,12 +5,14 @@ with torch bit for bit. Whatever needs a network is computed beforehand and trav
 """
 
 from qtoolkit.lab.widgets.base import Widget
+from qtoolkit.lab.widgets.brightness import Brightness
 from qtoolkit.lab.widgets.codebooks import GridLevels, KMeansSettles
 from qtoolkit.lab.widgets.digits import BitsAndAccuracy, NetworkOnDigits, PixelBits
+from qtoolkit.lab.widgets.huffman_tree import HuffmanTree
 from qtoolkit.lab.widgets.number_line import NumberLine
 from qtoolkit.lab.widgets.outlier import OneOutlier
 from qtoolkit.lab.widgets.quiz import Quiz, quiz
 from qtoolkit.lab.widgets.ranges import ClipRange, KLView
 from qtoolkit.lab.widgets.vector_plane import VectorPlane
 
-__all__ = ["BitsAndAccuracy", "ClipRange", "GridLevels", "KLView", "KMeansSettles", "NetworkOnDigits", "NumberLine", "OneOutlier", "PixelBits", "Quiz", "VectorPlane", "Widget", "quiz"]
+__all__ = ["BitsAndAccuracy", "Brightness", "ClipRange", "GridLevels", "HuffmanTree", "KLView", "KMeansSettles", "NetworkOnDigits", "NumberLine", "OneOutlier", "PixelBits", "Quiz", "VectorPlane", "Widget", "quiz"]

@@ -13,6 +13,7 @@ from qtoolkit.lab.widgets.number_line import NumberLine
 from qtoolkit.lab.widgets.outlier import OneOutlier
 from qtoolkit.lab.widgets.quiz import Quiz, quiz
 from qtoolkit.lab.widgets.ranges import ClipRange, KLView
+from qtoolkit.lab.widgets.scale_sharing import ScaleSharing
 from qtoolkit.lab.widgets.vector_plane import VectorPlane
 
-__all__ = ["BitsAndAccuracy", "Brightness", "ClipRange", "GridLevels", "HuffmanTree", "KLView", "KMeansSettles", "NetworkOnDigits", "NumberLine", "OneOutlier", "PixelBits", "Quiz", "VectorPlane", "Widget", "quiz"]
+__all__ = ["BitsAndAccuracy", "Brightness", "ClipRange", "GridLevels", "HuffmanTree", "KLView", "KMeansSettles", "NetworkOnDigits", "NumberLine", "OneOutlier", "PixelBits", "Quiz", "ScaleSharing", "VectorPlane", "Widget", "quiz"]

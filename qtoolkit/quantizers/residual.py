@@ -15,6 +15,7 @@ class ResidualQuantizer:
 
     Every further stage costs log2(k) / dim bits a weight and cannot raise the error.
     Source: Gong et al. 2014, section 3.4; Chen et al. 2010.
+    See: book/chapters/15-vector-quantization.ipynb#residual-stages
 
     >>> w = torch.randn(64, 8, generator=torch.Generator().manual_seed(0))
     >>> errors = [(ResidualQuantizer.fit(w, k=8, dim=2, stages=s).fake(w) - w).square().mean() for s in (1, 2, 3)]

@@ -15,6 +15,7 @@ from qtoolkit.quantizers.qtensor import QTensor
 
 def nearest(points: Tensor, centroids: Tensor) -> Tensor:
     """(n, d) points, (k, d) centroids -> (n,) index of the nearest centroid: argmin ||c||^2 - 2 p c, the first on a tie.
+    See: book/chapters/15-vector-quantization.ipynb#from-numbers-to-vectors
 
     >>> nearest(torch.tensor([[0.0, 1.0], [5.0, 5.0]]), torch.tensor([[0.0, 0.0], [4.0, 4.0]]))
     tensor([0, 1])
@@ -34,6 +35,7 @@ def vector_kmeans(points: Tensor, centroids: Tensor, metric: Tensor | None = Non
     metric: (d, d) positive semidefinite G; nearest then means least (p - c)^T G (p - c). The mean minimizes that for every G, so
     only the assignment changes. An empty cluster keeps its centroid. Returns (k, d) centroids.
     Raises TypeError or ValueError for operands that are no matrices or do not fit.
+    See: book/chapters/15-vector-quantization.ipynb#from-numbers-to-vectors
 
     >>> vector_kmeans(torch.tensor([[0.0, 0], [0, 2], [9, 9]]), torch.tensor([[0.0, 0], [9, 8]]))
     tensor([[0., 1.],
@@ -73,6 +75,7 @@ class ProductQuantizer:
     codebooks: (blocks, k, dim) or (1, k, dim). Bits a weight: log2(k) / dim, plus 32 k / out for a book in each block, or
     32 k dim / (out in) for a shared one, which small layers need.
     Source: Jegou et al. 2011; Gong et al. 2014, section 3.3; Wu et al. 2016; shared: Stock et al. 2020, section 3.1.
+    See: book/chapters/15-vector-quantization.ipynb#product-quantization
 
     >>> w = torch.tensor([[0.0, 1.0, 5.0, 5.0], [0.0, 1.0, 6.0, 6.0], [2.0, 3.0, 5.0, 5.0]])
     >>> q = ProductQuantizer.fit(w, k=2, dim=2).encode(w)
@@ -164,6 +167,7 @@ class ProductQuantizer:
 
 def column_blocks(weight: Tensor, dim: int) -> Tensor:
     """(out, in, ...) -> (blocks, out, dim) sub-vectors of neighboring inputs.
+    See: book/chapters/15-vector-quantization.ipynb#product-quantization
 
     >>> column_blocks(torch.zeros(3, 8), dim=2).shape
     torch.Size([4, 3, 2])
@@ -178,6 +182,7 @@ def column_blocks(weight: Tensor, dim: int) -> Tensor:
 
 def input_metrics(inputs: Tensor, dim: int, blocks: int) -> Tensor:
     """(samples, in) inputs -> (blocks, dim, dim) X_m^T X_m, the metric of each column block.
+    See: book/chapters/15-vector-quantization.ipynb#errors-that-the-next-layer-sees
 
     >>> input_metrics(torch.eye(4), dim=2, blocks=2)[0]
     tensor([[1., 0.],

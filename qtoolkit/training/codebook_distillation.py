@@ -19,6 +19,7 @@ def teacher_divergence(student_logits: Tensor, teacher_logits: Tensor, temperatu
     T^2 keeps the gradient's size (Hinton et al. 2015, section 2). Returns a scalar in nats.
     Raises ValueError for shapes that differ and a temperature that is not positive.
     Source: Stock et al. 2020, section 3.3.
+    See: book/chapters/15-vector-quantization.ipynb#codebook-distillation
 
     >>> y = torch.tensor([[2.0, 0.0, -1.0]])
     >>> teacher_divergence(y, y).item(), teacher_divergence(-y, y).item() > 1
@@ -36,6 +37,7 @@ def codebooks_of(student: nn.Module) -> list[Tensor]:
     """The code books of all layers that store vector codes: what distillation may move.
 
     Raises ValueError if there are none.
+    See: book/chapters/15-vector-quantization.ipynb#codebook-distillation
 
     >>> from qtoolkit.layers import WeightCodes, quantize_
     >>> from qtoolkit.quantizers import ProductQuantizer
@@ -60,6 +62,7 @@ def distill_codebooks(student: nn.Module, teacher: nn.Module, batches: Iterable[
     batches: inputs (batch, ...), no labels. Raises ValueError without a batch or without vector codes, ArithmeticError when the loss is
     no longer finite.
     Source: Stock et al. 2020, section 3.3.
+    See: book/chapters/15-vector-quantization.ipynb#codebook-distillation
     """
     books, losses = codebooks_of(student), []
     optimizer = torch.optim.Adam([b.requires_grad_() for b in books], lr=lr)

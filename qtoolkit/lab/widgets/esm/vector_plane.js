@@ -11,7 +11,7 @@ const inPairs = (numbers) => Array.from({ length: numbers.length / 2 }, (_, i) =
 function plane(width, points, { words }, reach, name) {
   const side = Math.min(width - 52, 380), left = 44, top = 6;
   const x = linear(-reach, reach, left, left + side), y = linear(-reach, reach, top + side, top);
-  const ticks = niceTicks(-reach, reach, 4), at = ([a, b]) => `${x(a).toFixed(1)},${y(b).toFixed(1)}`;
+  const ticks = niceTicks(-reach, reach, 7), at = ([a, b]) => `${x(a).toFixed(1)},${y(b).toFixed(1)}`;
   const inside = ([a, b]) => Math.abs(a) <= reach && Math.abs(b) <= reach;
   return drawing(width, top + side + 44, `Pairs of weights of ${name}, ${words.length} code words and their cells`,
     s("g", { class: "qt-cells", fill: "none", stroke: "var(--qt-line)" }, words.map((_, i) => s("polygon", { points: cellOfWord(words, i, reach).map(at).join(" ") }))),

@@ -11,7 +11,9 @@ from qtoolkit.kernels._lib import library
 from qtoolkit.kernels.layer import unpack_layer, unpack_plan
 
 _NOT_FINITE, _NO_MEMORY = 3, 4
+_FLOAT = torch.float32
 _threads = torch.get_num_threads
+_plan = library.qk_plan if library else None
 
 
 def quantize_int8(x: Tensor, scale: float, zero_point: int) -> Tensor:
@@ -26,30 +28,31 @@ def quantize_int8(x: Tensor, scale: float, zero_point: int) -> Tensor:
 
 def int8_linear(x: Tensor, layer: Tensor, out_features: int) -> Tensor:
     """int8 codes in, int8 codes out."""
-    return linear(library.qk_linear_int8, x.contiguous(), layer, out_features, torch.int8)
+    return linear(library.qk_linear_int8, x, layer, out_features, torch.int8)
 
 
 def int8_linear_float(x: Tensor, layer: Tensor, out_features: int) -> Tensor:
     """int8 codes in, float32 out."""
-    return linear(library.qk_linear_float, x.contiguous(), layer, out_features, torch.float32)
+    return linear(library.qk_linear_float, x, layer, out_features, torch.float32)
 
 
 def int8_dynamic_linear(x: Tensor, layer: Tensor, out_features: int) -> Tensor:
     """float in, float out, int8 inside."""
-    if x.dtype is not torch.float32:
+    if x.dtype is not _FLOAT:
         return int8_dynamic_linear(x.to(torch.float32), layer, out_features).to(x.dtype)
-    return linear(library.qk_linear_dynamic, x.contiguous(), layer, out_features, torch.float32)
+    return linear(library.qk_linear_dynamic, x, layer, out_features, torch.float32)
 
 
 def int8_plan(x: Tensor, plan: Tensor, out_features: int) -> Tensor:
-    """A chain of layers: quantize, int8 layers, float out."""
-    if x.dtype is not torch.float32:
+    """A chain of layers: quantize, int8 layers, float out. At batch 1 each look at a tensor costs as much as a small layer."""
+    if x.dtype is not _FLOAT:
         return int8_plan(x.to(torch.float32), plan, out_features).to(x.dtype)
-    x = x.contiguous()
-    rows, *inner = x.shape
-    out = torch.empty((rows, out_features), dtype=torch.float32)
-    status = library.qk_plan(plan.data_ptr(), plan.numel(), x.data_ptr(), rows, prod(inner), out.data_ptr(), out_features,
-                             _threads())
+    if not x.is_contiguous():
+        x = x.contiguous()
+    rows = x.size(0)
+    k = x.numel() // rows if rows else prod(x.shape[1:])
+    out = x.new_empty(rows, out_features)
+    status = _plan(plan.data_ptr(), plan.numel(), x.data_ptr(), rows, k, out.data_ptr(), out_features, _threads())
     if status:
         _fail(status, x, out_features, lambda: [_sizes(layer) for layer in unpack_plan(plan)[0]])
     return out
@@ -57,8 +60,10 @@ def int8_plan(x: Tensor, plan: Tensor, out_features: int) -> Tensor:
 
 def linear(function, x: Tensor, layer: Tensor, out_features: int, dtype: torch.dtype, sizes=None) -> Tensor:
     """Call a C function of the common form; `sizes()` reads [(N, K), ...] from the bytes, or raises, once something is wrong."""
+    if not x.is_contiguous():
+        x = x.contiguous()
     *outer, k = x.shape
-    out = torch.empty((*outer, out_features), dtype=dtype)
+    out = x.new_empty(*outer, out_features) if x.dtype is dtype else x.new_empty(*outer, out_features, dtype=dtype)
     status = function(layer.data_ptr(), layer.numel(), x.data_ptr(), x.numel() // k if k else 0, k, out.data_ptr(), out_features,
                       _threads())
     if status:
@@ -86,6 +91,6 @@ def real_op(function, sizes):
     def kernel(x: Tensor, layer: Tensor, out_features: int) -> Tensor:
         if x.dtype is not torch.float32:
             return kernel(x.to(torch.float32), layer, out_features).to(x.dtype)
-        return linear(function, x.contiguous(), layer, out_features, torch.float32, lambda: [sizes(layer)])
+        return linear(function, x, layer, out_features, torch.float32, lambda: [sizes(layer)])
 
     return kernel

@@ -303,3 +303,11 @@ def test_unpacking_a_plan_returns_its_layers():
     layers = [pack(*random_layer(5, 7, 0)), pack(*random_layer(3, 5, 1))]
     opened, scale, zero_point = unpack_plan(pack_plan(layers, 0.25, -3))
     assert all(map(torch.equal, opened, layers)) and (scale, zero_point) == (0.25, -3)
+
+
+def test_a_plan_takes_no_rows_strides_and_inner_axes():
+    plan = pack_plan([pack_layer(torch.ones(3, 6, dtype=torch.int8))], 0.5, 0)
+    x = torch.arange(24.0).reshape(3, 2, 4).permute(2, 0, 1)
+    assert torch.equal(torch.ops.qtoolkit.int8_plan(x, plan, 3), torch.ops.qtoolkit.int8_plan(x.reshape(4, 6), plan, 3))
+    assert torch.ops.qtoolkit.int8_plan(x[:0], plan, 3).shape == (0, 3)
+    assert torch.ops.qtoolkit.int8_plan(torch.ones(2), pack_plan([pack_layer(torch.ones(1, 1, dtype=torch.int8))], 0.5, 0), 1).shape == (2, 1)

@@ -42,6 +42,8 @@ class Coder(Protocol):
 class Encoder:
     """Narrows the interval [low, high] to the part of each bit; bytes leave when both ends agree on them.
 
+    See: book/chapters/18-huffman-coding.ipynb#beyond-huffman
+
     >>> encoder = Encoder()
     >>> for bit in (1, 1, 0, 1): _ = encoder.code(bit, p=60_000)
     >>> decoder = Decoder(encoder.finish())
@@ -79,7 +81,10 @@ def _shortest_within(low: int, high: int) -> bytes:
 
 
 class Decoder:
-    """Follows the encoder's interval. Raises ValueError when it needs more than the stream holds."""
+    """Follows the encoder's interval. Raises ValueError when it needs more than the stream holds.
+
+    See: book/chapters/18-huffman-coding.ipynb#beyond-huffman
+    """
 
     def __init__(self, data: bytes):
         self.low, self.high, self.data, self.at = 0, 0xFFFFFFFF, data, 4
@@ -115,6 +120,8 @@ class Mixer:
     Each context i holds an adaptive probability p_i (the mean of the bits seen there, old ones fading). They are mixed in the
     logistic domain, p = squash(sum_i w_i stretch(p_i)), and the weights follow the gradient of the coding cost:
     w_i += rate * stretch(p_i) * (bit - p). One set of weights for each value of `select`.
+
+    See: book/chapters/18-huffman-coding.ipynb#beyond-huffman
 
     >>> mixer, encoder = Mixer(inputs=2), Encoder()
     >>> for i in range(800): _ = mixer.code(encoder, int(i % 4 == 0), (i % 4, i % 3))

@@ -21,6 +21,8 @@ def encode_codes(codes: Tensor, width: int, neighbor: int = 0) -> bytes:
     """Code a tensor of codes (0 = pruned, 1 .. 2^width - 1). `neighbor` is the distance of a second neighbor in a row: the
     image width for a layer that looks at pixels, 0 for none. Raises ValueError for more than 2^24 weights.
 
+    See: book/chapters/18-huffman-coding.ipynb#beyond-huffman
+
     >>> codes = torch.tensor([[0, 1, 0, 3], [0, 2, 0, 0]])
     >>> decode_codes(encode_codes(codes, width=2), codes.shape, width=2)
     tensor([[0, 1, 0, 3],

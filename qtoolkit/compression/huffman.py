@@ -42,6 +42,8 @@ class Merge:
 def merges(frequencies: np.ndarray) -> list[Merge]:
     """Huffman's algorithm, step by step, over the symbols whose frequency is not 0 (Huffman 1952).
 
+    See: book/chapters/18-huffman-coding.ipynb#prefix-codes-and-the-tree
+
     >>> merges(np.array([5, 1, 0, 2]))
     [Merge(left=1, right=3, node=4, weight=3), Merge(left=4, right=0, node=5, weight=8)]
     """
@@ -61,6 +63,8 @@ def code_lengths(frequencies: np.ndarray, limit: int = MAX_LENGTH) -> np.ndarray
 
     Minimizes sum_s f_s l_s subject to sum_s 2^-l_s <= 1 and l_s <= limit. One lone symbol gets length 1. Returns uint8.
     Raises ValueError for negative frequencies, more than 4096 symbols, or more symbols than `limit` bits can tell apart.
+
+    See: book/chapters/18-huffman-coding.ipynb#prefix-codes-and-the-tree
 
     >>> code_lengths(np.array([5, 1, 0, 2]))
     array([1, 2, 0, 2], dtype=uint8)
@@ -99,12 +103,17 @@ def _frequencies(frequencies: np.ndarray) -> np.ndarray:
 
 
 def total_bits(frequencies: np.ndarray, lengths: np.ndarray) -> int:
-    """Bits that the symbols take: sum_s f_s l_s (without the table and the padding of lanes)."""
+    """Bits that the symbols take: sum_s f_s l_s (without the table and the padding of lanes).
+
+    See: book/chapters/18-huffman-coding.ipynb#prefix-codes-and-the-tree
+    """
     return int(np.dot(_frequencies(frequencies).astype(np.int64), np.asarray(lengths, dtype=np.int64)))
 
 
 def entropy(frequencies: np.ndarray) -> float:
     """Shannon's bound in bits a symbol: H = -sum_s p_s log2 p_s. Any Huffman code has H <= mean length < H + 1.
+
+    See: book/chapters/18-huffman-coding.ipynb#entropy-the-floor
 
     >>> entropy(np.array([2, 1, 1]))
     1.5
@@ -119,6 +128,8 @@ class HuffmanCode:
     """A canonical prefix code, given by its codeword lengths (0 = symbol not in use).
 
     Raises ValueError unless the lengths form a complete code (sum of 2^-length is 1) or a lone codeword of length 1.
+
+    See: book/chapters/18-huffman-coding.ipynb#only-the-lengths-are-stored
 
     >>> HuffmanCode.fit(np.array([5, 1, 0, 2])).words()
     {0: '0', 1: '10', 3: '11'}
@@ -178,6 +189,8 @@ def encode(symbols: np.ndarray | Tensor, code: HuffmanCode) -> bytes:
 
     Raises ValueError for a symbol that the code does not have.
 
+    See: book/chapters/18-huffman-coding.ipynb#encoding-and-decoding
+
     >>> data = np.array([0, 0, 3, 0, 1, 0])
     >>> decode(encode(data, HuffmanCode.fit(np.bincount(data))), HuffmanCode.fit(np.bincount(data)), 6)
     array([0, 0, 3, 0, 1, 0], dtype=uint16)
@@ -220,6 +233,8 @@ def decode(data: bytes, code: HuffmanCode, count: int) -> np.ndarray:
 
     Raises ValueError unless `data` is exactly what `encode` writes for some `count` symbols: sizes that fit, codewords that
     exist, zero padding. Allocates about 2 bytes a symbol, and no stream can claim more than 8 symbols a byte.
+
+    See: book/chapters/18-huffman-coding.ipynb#encoding-and-decoding
     """
     sizes, body = _split_lanes(data, count)
     if count and (code.lengths > 0).sum() == 1 and any(body):
@@ -269,6 +284,8 @@ def _padding_is_zero(body: memoryview, ends: np.ndarray) -> bool:
 
 def trace(data: bytes, code: HuffmanCode, count: int) -> Iterator[tuple[int, str, int]]:
     """Decode the first lane bit by bit, as a reader would by hand: (bit position, codeword, symbol) for `count` symbols.
+
+    See: book/chapters/18-huffman-coding.ipynb#encoding-and-decoding
 
     >>> code = HuffmanCode.fit(np.array([5, 1, 0, 2]))
     >>> list(trace(encode(np.array([3, 0, 1]), code), code, 3))

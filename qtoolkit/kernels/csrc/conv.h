@@ -16,24 +16,28 @@ static int8_t* prepare_image(const qk::Layer& layer, const int8_t* x, int64_t pi
     return image;
 }
 
-// the taps of output pixels row, row + 1, ...
+// the taps of output pixels row, row + 1, ...; of a patch inside the image they lie at fixed distances from its corner
 static inline void point_to_taps(const qk::Conv& conv, const int8_t* image, int k4, int64_t row, int height, const int8_t** at) {
     const int8_t* border = image + int64_t(conv.height) * conv.width * k4;
+    const int64_t down = conv.dilation[0], right = conv.dilation[1];
+    const int64_t last_top = conv.height - 1 - down * (conv.kernel[0] - 1), last_left = conv.width - 1 - right * (conv.kernel[1] - 1);
+    int64_t out_y = row / conv.out_width, out_x = row % conv.out_width;
     for (int r = 0; r < height; ++r) {
-        const int64_t top = (row + r) / conv.out_width * conv.stride[0] - conv.padding[0];
-        const int64_t left = (row + r) % conv.out_width * conv.stride[1] - conv.padding[1];
-        for (int ky = 0, tap = r; ky < conv.kernel[0]; ++ky)
-            for (int kx = 0; kx < conv.kernel[1]; ++kx, tap += height) {
-                const int64_t y = top + int64_t(ky) * conv.dilation[0], x = left + int64_t(kx) * conv.dilation[1];
-                const bool inside = y >= 0 && y < conv.height && x >= 0 && x < conv.width;
-                at[tap] = inside ? image + (y * conv.width + x) * k4 : border;
-            }
+        const int64_t top = out_y * conv.stride[0] - conv.padding[0], left = out_x * conv.stride[1] - conv.padding[1];
+        const bool within = top >= 0 && top <= last_top && left >= 0 && left <= last_left;
+        const int8_t** to = at + r;
+        for (int64_t ky = 0, y = top; ky < conv.kernel[0]; ++ky, y += down) {
+            int64_t x = left, offset = (y * conv.width + left) * k4;
+            for (int kx = 0; kx < conv.kernel[1]; ++kx, x += right, offset += right * k4, to += height)
+                *to = within || (y >= 0 && y < conv.height && x >= 0 && x < conv.width) ? image + offset : border;
+        }
+        if (++out_x == conv.out_width) out_x = 0, ++out_y;
     }
 }
 
 static bool conv_int8(const qk::Layer& layer, const qk::Conv& conv, const int8_t* image, qk::Range range, int8_t* out) {
     const int k4 = (layer.inputs + 3) / 4 * 4;
-    auto* at = static_cast<const int8_t**>(qk::scratch(qk::kPointers, int64_t(layer.taps) * Simd::kMostRows * 8));
+    auto* at = static_cast<const int8_t**>(qk::scratch(qk::kPointers, int64_t(layer.taps) * kRowsOfBand * 8));
     if (!at) return false;
     for (int64_t row = range.row0; row < range.row1; row += kRowsOfBand) {
         const int rows = int(range.row1 - row < kRowsOfBand ? range.row1 - row : kRowsOfBand);

@@ -24,7 +24,8 @@ static const int8_t* prepare(const int8_t* x, int64_t rows, int k, int k4) {
     return copy;
 }
 
-// point(row, height, at) sets at[tap * height + r] to the inputs of row + r; `at` has room for taps * kMostRows pointers
+// point(row, height, at) sets at[tap * height + r] to the inputs of row + r; `at` has room for taps * kRowsOfBand pointers, so
+// that they are found once a band and serve every panel
 template <class Point, class Finish>
 static void gemm_band(const qk::Layer& layer, int k4, int64_t row0, int rows, int block0, int block1, const int8_t** at,
                       Point point, Finish finish) {
@@ -34,15 +35,16 @@ static void gemm_band(const qk::Layer& layer, int k4, int64_t row0, int rows, in
     const int groups = (rows + most - 1) / most;
     const int widest = blocks_beside((rows + groups - 1) / groups);
     const int panels = (block1 - block0 + widest - 1) / widest;
+    const auto height_of = [=](int row, int group) { return (rows - row + groups - group - 1) / (groups - group); };
+    for (int row = 0, group = 0, height; group < groups; ++group, row += height)
+        point(row0 + row, height = height_of(row, group), at + int64_t(row) * layer.taps);
     for (int block = block0, panel = 0, blocks; panel < panels; ++panel, block += blocks) {
         blocks = (block1 - block + panels - panel - 1) / (panels - panel);
-        for (int row = 0, group = 0; group < groups; ++group) {
-            const int height = (rows - row + groups - group - 1) / (groups - group);
-            point(row0 + row, height, at);
+        for (int row = 0, group = 0, height; group < groups; ++group, row += height) {
+            height = height_of(row, group);
             const Tile compute = find_tile<Simd::kMostRows, blocks_beside(Simd::kMostRows)>(height, blocks);
-            compute(at, layer.taps, k4, layer.weight + block * layer.block_bytes, layer.block_bytes, sums);
+            compute(at + int64_t(row) * layer.taps, layer.taps, k4, layer.weight + block * layer.block_bytes, layer.block_bytes, sums);
             for (int b = 0; b < blocks; ++b) finish(block + b, row0 + row, height, sums + b * 16, blocks * 16);
-            row += height;
         }
     }
 }
@@ -54,7 +56,7 @@ static bool gemm(const qk::Layer& layer, const int8_t* x, qk::Range range, Finis
         const int64_t rows = range.row1 - row < kRowsOfBand ? range.row1 - row : kRowsOfBand;
         const int8_t* band = prepare(x + row * k, rows, k, k4);
         if (!band) return false;
-        const int8_t* at[Simd::kMostRows];
+        const int8_t* at[kRowsOfBand];
         const auto point = [=](int64_t from, int height, const int8_t** to) {
             for (int r = 0; r < height; ++r) to[r] = band + (from - row + r) * k4;
         };

@@ -97,7 +97,14 @@ def _time(networks: dict, inputs, number: int, seconds: float) -> dict:
     }
 
 
-RECIPES: dict[str, Callable[[], Path]] = {"lenets": lenets, "int8-speed": int8_speed}
+def ranges() -> Path:
+    """Two real networks under every grid, bit width, granularity and calibration; see `qtoolkit.lab.ranges`."""
+    from qtoolkit.lab.ranges import ranges as measure
+
+    return measure()
+
+
+RECIPES: dict[str, Callable[[], Path]] = {"lenets": lenets, "int8-speed": int8_speed, "ranges": ranges}
 
 
 def reproduce(name: str) -> Path:

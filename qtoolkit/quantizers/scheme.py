@@ -30,6 +30,8 @@ def _unflatten(rows: Tensor, shape: tuple[int, ...], axis: int, to: int) -> Tens
 class PerTensor:
     """One scale for the whole tensor (layerwise quantization, survey III-E a).
 
+    See: book/chapters/05-granularity.ipynb#four-ways-to-share-a-scale
+
     >>> PerTensor().blocks(torch.zeros(4, 6)).shape
     torch.Size([1, 24])
     """
@@ -48,6 +50,7 @@ class PerChannel:
     """One scale for each index along `axis` (channelwise quantization, survey III-E c).
 
     Axis 0 of a Linear or Conv2d weight counts output channels; axis 0 of a batch counts tokens or images.
+    See: book/chapters/05-granularity.ipynb#channels-that-are-all-zero
 
     >>> PerChannel(axis=1).blocks(torch.zeros(4, 6, 2)).shape
     torch.Size([6, 8])
@@ -71,6 +74,8 @@ class PerChannel:
 @dataclass(frozen=True)
 class ChannelGroups:
     """`groups` scales, each shared by as many neighboring channels (groupwise quantization, survey III-E b; Q-BERT).
+
+    See: book/chapters/05-granularity.ipynb#four-ways-to-share-a-scale
 
     >>> ChannelGroups(groups=2).blocks(torch.zeros(4, 6)).shape
     torch.Size([2, 12])
@@ -99,6 +104,8 @@ class ChannelGroups:
 @dataclass(frozen=True)
 class PerGroup:
     """One scale for every `size` neighboring values along `axis` (sub-channelwise quantization, survey III-E d).
+
+    See: book/chapters/05-granularity.ipynb#what-a-scale-costs
 
     >>> PerGroup(size=3).blocks(torch.zeros(4, 6)).shape
     torch.Size([8, 3])

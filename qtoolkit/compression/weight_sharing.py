@@ -73,6 +73,7 @@ def centroid_gradient(weight_gradient: Tensor, codes: Tensor, codebook_size: int
     """Gradient of every shared value: the *sum* over its weights, dL/dC_k = sum_ij dL/dW_ij [I_ij = k].
 
     Source: Han et al. 2016, equation 3. Not the mean: that would divide the step by the size of the cluster.
+    See: book/chapters/15-vector-quantization.ipynb#codebook-distillation
 
     >>> centroid_gradient(torch.tensor([1.0, 2.0, 10.0]), torch.tensor([1, 1, 2]), codebook_size=3)
     tensor([ 0.,  3., 10.])
@@ -84,7 +85,11 @@ def centroid_gradient(weight_gradient: Tensor, codes: Tensor, codebook_size: int
 
 
 class Lookup(nn.Module):
-    """The parametrization W = concat(0, centroids)[codes]: autograd through it is equation 3, and pruned weights stay 0."""
+    """The parametrization W = concat(0, centroids)[codes]: autograd through it is equation 3, and pruned weights stay 0.
+
+    Source: Han et al. 2016, equation 3.
+    See: book/chapters/15-vector-quantization.ipynb#codebook-distillation
+    """
 
     def __init__(self, shared: SharedWeight):
         super().__init__()

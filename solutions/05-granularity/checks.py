@@ -263,7 +263,7 @@ def bill_cases(generator):
         "float16 scales": (out, 128, 64, 4, 16, True),
         "with zero points": (out, 64, 16, 3, 16, False),
         "a shorter last run": (out, 10 + whole(1, 5), 8, 4, 32, True),
-        "runs longer than the row": (out, 9, 32, 8, 32, True),
+        "runs longer than the row": (out, 8, 32, 8, 32, True),
         "one scale a channel, asymmetric": (out, 25, 25, 8, 32, False),
         "8-bit scales": (out, 48, 16, 2, 8, True),
     }

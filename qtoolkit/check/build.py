@@ -13,7 +13,7 @@ import nbformat
 from qtoolkit.check import paths
 from qtoolkit.check.engine import call
 from qtoolkit.check.exercise import Exercise
-from qtoolkit.check.values import Raises, encode
+from qtoolkit.check.values import AS_EXPECTED, Raises, encode
 
 VISIBLE = 0  # the seed of the visible cases
 KEY = "key.json"  # also beside the solutions, from where nbgrader hands it to students and restores it before grading
@@ -37,18 +37,24 @@ def outcome(answer, arguments: dict):
 def make_key(chapter: str, exercise: Exercise, seed: int = VISIBLE) -> dict:
     """What a learner's machine needs: cases with expected values, and the numbers by which each known mistake is recognized."""
     cases = exercise.draw(seed)
+    expected = [encode(call(exercise.reference, case.arguments).value) for case in cases]
     return {
         "title": exercise.title,
         "chapter": f"book/chapters/{chapter}.ipynb",
         "section": exercise.section,
         "hints": list(exercise.hints),
         "tolerance": exercise.tolerance,
-        "cases": [{"name": case.name, "arguments": {name: encode(value) for name, value in case.arguments.items()},
-                   "expected": encode(call(exercise.reference, case.arguments).value)} for case in cases],
+        "cases": [{"name": case.name, "arguments": {name: encode(value) for name, value in case.arguments.items()}, "expected": right}
+                  for case, right in zip(cases, expected)],
         "mistakes": [{"hint": mistake.hint, "section": mistake.section,
-                      "outcomes": [encode(outcome(mistake.answer, case.arguments)) for case in cases]}
+                      "outcomes": [_beside(right, encode(outcome(mistake.answer, case.arguments))) for case, right in zip(cases, expected)]}
                      for mistake in exercise.mistakes if mistake.hint],
     }
+
+
+def _beside(right, got):
+    """A mistake's encoded value; a mark where it is the right one, type included, which the key has already."""
+    return AS_EXPECTED if json.dumps(got) == json.dumps(right) else got
 
 
 def release(notebook, file: str):

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from qtoolkit.check.values import AnyWrong, Raises, decode, difference, numbers
+from qtoolkit.check.values import AS_EXPECTED, AnyWrong, Raises, decode, difference, numbers
 
 TYPES_ONLY = "the numbers are right; only their type is not the one that was asked for."
 
@@ -24,8 +24,9 @@ def diagnose(key: dict, got: list, faults: list[str | None]) -> tuple[str, str] 
     First a mistake that gives the same values on all cases; then right numbers of a wrong type; then a mistake with the same
     numbers in another type; at last the one that explains most of the failing cases, for two mistakes at once.
     """
-    known = [_Known(mistake["hint"], mistake["section"], [decode(value) for value in mistake["outcomes"]]) for mistake in key["mistakes"]]
     expected = [decode(case["expected"]) for case in key["cases"]]
+    known = [_Known(mistake["hint"], mistake["section"], [right if value == AS_EXPECTED else decode(value) for value, right in zip(mistake["outcomes"], expected)])
+             for mistake in key["mistakes"]]
     tolerance = max(key["tolerance"], 1e-5)
     bare = [_bare(value) for value in got]
     if all(value is None for value in got):

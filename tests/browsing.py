@@ -75,6 +75,23 @@ def opened(browser, address: str, width: int = 1280, scheme: str = "light"):
     context.close()
 
 
+def ready(page, count: int = 1) -> list:
+    """The widgets of a page, once all `count` of them are drawn."""
+    page.wait_for_function(f"document.querySelectorAll('{WIDGET}').length === {count}", timeout=30_000)
+    return page.locator(WIDGET).all()
+
+
+CALL = """async ([source, name, calls]) => {
+  const module = await import("data:text/javascript," + encodeURIComponent(source));
+  return calls.map((arguments_) => module[name](...arguments_));
+}"""
+
+
+def called(page, source: str, name: str, calls: list) -> list:
+    """What the function `name` of the script `source` returns in the page for each of the argument lists."""
+    return page.evaluate(CALL, [source, name, calls])
+
+
 SHOWN = """root => [...root.querySelectorAll(".qt-picture, .qt-facts, .qt-words, .qt-answer")].map(
     part => part.innerHTML + [...part.querySelectorAll("canvas")].map(canvas => canvas.toDataURL()).join("")).join("|")"""
 
@@ -146,7 +163,8 @@ def _choose_options(page, widget) -> int:
 
 PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Widgets</title>
 <link rel="icon" href="data:,"><script src="vendor/require.js"></script><script src="vendor/config.js"></script>
-<script src="vendor/embed-amd.js" data-jupyter-widgets-cdn="./vendor/"></script></head><body><main><h1>Widgets</h1>
+<script src="vendor/embed-amd.js" data-jupyter-widgets-cdn="./vendor/"></script>
+<style>@media (prefers-color-scheme: dark) {{ body {{ background: #14181e; color: #e6e6e6 }} }}</style></head><body><main><h1>Widgets</h1>
 <script type="application/vnd.jupyter.widget-state+json">{state}</script>{views}</main></body></html>"""
 
 

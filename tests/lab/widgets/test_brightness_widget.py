@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from browsing import WIDGET, launched, move_everything, opened, served, sideways_scroll, violations, widget_page
+from browsing import move_everything, opened, ready, served, sideways_scroll, violations, widget_page
 
 from qtoolkit import Scheme
 from qtoolkit.lab.widgets import Brightness
@@ -26,12 +26,6 @@ def frames() -> dict:
 
 
 @pytest.fixture(scope="module")
-def browser():
-    with launched() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
 def home(tmp_path_factory):
     folder = tmp_path_factory.mktemp("brightness")
     widget_page(folder, [Brightness(IMAGES, LABELS, frames())])
@@ -39,17 +33,10 @@ def home(tmp_path_factory):
         yield address
 
 
-def ready(page):
-    page.wait_for_function(f"document.querySelectorAll('{WIDGET}').length === 1", timeout=30_000)
-    return page.locator(WIDGET)
-
-
-def test_the_pixels_are_cut_as_a_static_range_cuts_them(browser):
+def test_the_pixels_are_cut_as_a_static_range_cuts_them(page):
     pixels = IMAGES[0].flatten()
     quantizer = StaticRange.calibrate([torch.tensor([0.0, 1.0])], Scheme(8, symmetric=False))
-    page = browser.new_page()
     got = page.evaluate(CALL, [bundle("brightness.js") + "export { passedOn, saturatedShare };", [[pixels.tolist(), step, "static"] for step in STEPS]])
-    page.close()
     for step, (seen, share) in zip(STEPS, got, strict=True):
         bright = pixels.double() / 255 * step
         passed = quantizer(bright.float()) * 255
@@ -73,13 +60,13 @@ def test_what_cannot_be_shown_is_refused(broken):
 
 def test_every_control_changes_what_is_shown(browser, home):
     with opened(browser, home) as watched:
-        assert move_everything(watched.page, ready(watched.page)) == 6
+        assert move_everything(watched.page, ready(watched.page)[0]) == 6
         assert watched.troubles == []
 
 
 def test_the_words_tell_static_from_dynamic(browser, home):
     with opened(browser, home) as watched:
-        widget = ready(watched.page)
+        widget = ready(watched.page)[0]
         widget.locator("input[type=range]").fill("2")
         assert "cut to white" in widget.locator(".qt-words").inner_text()
         widget.get_by_role("radio", name="dynamic").check()
@@ -90,7 +77,5 @@ def test_the_words_tell_static_from_dynamic(browser, home):
 def test_nothing_serious_for_the_accessibility_checker_and_no_sideways_scroll(browser, home, scheme):
     with opened(browser, home, width=360, scheme=scheme) as watched:
         ready(watched.page)
-        if scheme == "dark":
-            watched.page.add_style_tag(content="body { background: #14181e; color: #e6e6e6 }")
         assert violations(watched.page, "main") == []
         assert sideways_scroll(watched.page) == 0

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from browsing import WIDGET, launched, move_everything, opened, served, sideways_scroll, violations, widget_page
+from browsing import called, move_everything, opened, ready, served, sideways_scroll, violations, widget_page
 
 from qtoolkit import Affine, PerChannel, Scheme
 from qtoolkit.lab.widgets import GridLevels, KMeansSettles
@@ -14,30 +14,15 @@ from qtoolkit.quantizers import APoT, Codebook, KMeans, PowerOfTwo, kmeans, midp
 
 GRIDS = {"uniform": lambda x, bits: Affine.fit(x, Scheme(bits=bits)), "power of two": lambda x, bits: Codebook.fit(x, PowerOfTwo(bits)),
          "APoT": lambda x, bits: Codebook.fit(x, APoT(bits)), "k-means": lambda x, bits: Codebook.fit(x, KMeans(2**bits))}
-CALL = """async ([source, name, calls]) => {
-  const maths = await import("data:text/javascript," + encodeURIComponent(source));
-  return calls.map((arguments_) => maths[name](...arguments_));
-}"""
 
 
 def numbers(count: int = 4000, seed: int = 0) -> torch.Tensor:
     return torch.distributions.Laplace(0.0, 1.0).icdf(torch.rand(count, generator=torch.Generator().manual_seed(seed)).clamp(1e-6, 1 - 1e-6))
 
 
-@pytest.fixture(scope="module")
-def browser():
-    with launched() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def page(browser):
-    return browser.new_page()
-
-
 def call(page, name: str, calls: list) -> list:
     """codebooks.js's function `name`, called in the page with each of the argument lists."""
-    return page.evaluate(CALL, [(ESM / "codebooks.js").read_text(), name, calls])
+    return called(page, (ESM / "codebooks.js").read_text(), name, calls)
 
 
 def test_cells_are_torchs_ties_included(page):
@@ -139,20 +124,15 @@ def home(tmp_path_factory):
         yield address
 
 
-def _ready(page):
-    page.wait_for_function(f"document.querySelectorAll('{WIDGET}').length === 2", timeout=30_000)
-    return page.locator(WIDGET).all()
-
-
 def test_every_control_changes_what_is_shown(browser, home):
     with opened(browser, home) as watched:
-        assert [move_everything(watched.page, widget) for widget in _ready(watched.page)] == [8, 7]
+        assert [move_everything(watched.page, widget) for widget in ready(watched.page, 2)] == [8, 7]
         assert watched.troubles == []
 
 
 def test_the_words_say_what_the_picture_shows(browser, home):
     with opened(browser, home) as watched:
-        grids, settles = _ready(watched.page)
+        grids, settles = ready(watched.page, 2)
         assert grids.locator(".qt-words").inner_text().startswith("uniform at 4 bits on a bell: 16 levels")
         settles.locator("input[type=range]").first.focus()
         watched.page.keyboard.press("End")
@@ -162,15 +142,13 @@ def test_the_words_say_what_the_picture_shows(browser, home):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_nothing_serious_for_the_accessibility_checker(browser, home, scheme):
     with opened(browser, home, scheme=scheme) as watched:
-        _ready(watched.page)
-        if scheme == "dark":
-            watched.page.add_style_tag(content="body { background: #14181e; color: #e6e6e6 }")
+        ready(watched.page, 2)
         assert violations(watched.page, "main") == []
 
 
 def test_a_phone_needs_no_sideways_scroll(browser, home):
     with opened(browser, home, width=360) as watched:
-        widgets = _ready(watched.page)
+        widgets = ready(watched.page, 2)
         assert sideways_scroll(watched.page) == 0
         for widget in widgets:
             assert widget.evaluate("root => root.scrollWidth - root.clientWidth") <= 0, widget.get_attribute("aria-label")

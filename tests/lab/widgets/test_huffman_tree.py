@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from browsing import WIDGET, launched, move_everything, opened, served, sideways_scroll, violations, widget_page
+from browsing import move_everything, opened, ready, served, sideways_scroll, violations, widget_page
 
 from qtoolkit.compression import huffman
 from qtoolkit.lab.widgets import HuffmanTree
@@ -18,18 +18,10 @@ NAMES, REAL = ["filler", "a", "b", "c", "d"], [40, 7, 25, 100, 3]
 SOURCES = {"real": REAL, "flat": [35] * 5, "one dominates": [500, 1, 1, 1, 1]}
 
 
-@pytest.fixture(scope="module")
-def browser():
-    with launched() as running:
-        yield running
-
-
-def test_merges_lengths_and_entropy_are_the_librarys(browser):
+def test_merges_lengths_and_entropy_are_the_librarys(page):
     draw = np.random.default_rng(0)
     lists = [draw.integers(1, top, size).tolist() for size in range(2, 13) for top in (3, 50, 10_000)] + list(SOURCES.values())
-    page = browser.new_page()
     got = page.evaluate(CALL, [SCRIPT, lists])
-    page.close()
     for counts, report in zip(lists, got, strict=True):
         frequencies = np.array(counts)
         assert report["steps"] == [[m.left, m.right, m.node, m.weight] for m in huffman.merges(frequencies)]
@@ -53,20 +45,15 @@ def home(tmp_path_factory):
         yield address
 
 
-def ready(page):
-    page.wait_for_function(f"document.querySelectorAll('{WIDGET}').length === 1", timeout=30_000)
-    return page.locator(WIDGET)
-
-
 def test_every_control_changes_what_is_shown(browser, home):
     with opened(browser, home) as watched:
-        assert move_everything(watched.page, ready(watched.page)) > 2
+        assert move_everything(watched.page, ready(watched.page)[0]) > 2
         assert watched.troubles == []
 
 
 def test_the_words_follow_the_keyboard(browser, home):
     with opened(browser, home) as watched:
-        widget = ready(watched.page)
+        widget = ready(watched.page)[0]
         words, slider = widget.locator(".qt-words"), widget.get_by_role("slider")
         slider.focus()
         slider.press("Home")
@@ -83,7 +70,5 @@ def test_the_words_follow_the_keyboard(browser, home):
 def test_nothing_serious_for_the_accessibility_checker_and_no_sideways_scroll(browser, home, scheme):
     with opened(browser, home, width=360, scheme=scheme) as watched:
         ready(watched.page)
-        if scheme == "dark":
-            watched.page.add_style_tag(content="body { background: #14181e; color: #e6e6e6 }")
         assert violations(watched.page, "main") == []
         assert sideways_scroll(watched.page) == 0

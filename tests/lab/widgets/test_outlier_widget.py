@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from browsing import WIDGET, launched, move_everything, opened, served, sideways_scroll, violations, widget_page
+from browsing import move_everything, opened, ready, served, sideways_scroll, violations, widget_page
 
 from qtoolkit import Affine, Scheme
 from qtoolkit.lab.widgets import OneOutlier
@@ -16,12 +16,6 @@ CALL = """async ([source, calls]) => {
 }"""
 SCRIPT = bundle("outlier_maths.js") + "export { outlierReport };"
 WORDS = ["a", "b", "c", "d", "e"]
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with launched() as running:
-        yield running
 
 
 def activation(factor: float = 8.0) -> torch.Tensor:
@@ -42,12 +36,10 @@ def by_torch(x: torch.Tensor, bits: int, how: str) -> tuple[torch.Tensor, torch.
 
 
 @pytest.mark.parametrize("how", ["tensor", "token", "static"])
-def test_codes_and_errors_are_torchs(browser, how):
+def test_codes_and_errors_are_torchs(page, how):
     cases = [(bits, factor) for bits in range(2, 9) for factor in (1.0, 8.0, 100.0)]
     still = activation(1.0)[1, 7].item()
-    page = browser.new_page()
     got = page.evaluate(CALL, [SCRIPT, [[activation(factor).flatten().tolist(), 24, 31, still, bits, how] for bits, factor in cases]])
-    page.close()
     for (bits, factor), report in zip(cases, got, strict=True):
         x, others = activation(factor), torch.ones(5, 24, dtype=torch.bool)
         others[1, 7] = False
@@ -88,20 +80,15 @@ def home(tmp_path_factory):
         yield address
 
 
-def ready(page):
-    page.wait_for_function(f"document.querySelectorAll('{WIDGET}').length === 1", timeout=30_000)
-    return page.locator(WIDGET)
-
-
 def test_every_control_changes_what_is_shown(browser, home):
     with opened(browser, home) as watched:
-        assert move_everything(watched.page, ready(watched.page)) == 7
+        assert move_everything(watched.page, ready(watched.page)[0]) == 7
         assert watched.troubles == []
 
 
 def test_the_words_tell_the_three_ranges_apart(browser, home):
     with opened(browser, home) as watched:
-        widget = ready(watched.page)
+        widget = ready(watched.page)[0]
         words = widget.locator(".qt-words")
         assert "One dynamic range for the whole tensor" in words.inner_text() and "times what it would be without" in words.inner_text()
         widget.get_by_role("radio", name="per token").check()
@@ -114,7 +101,5 @@ def test_the_words_tell_the_three_ranges_apart(browser, home):
 def test_nothing_serious_for_the_accessibility_checker_and_no_sideways_scroll(browser, home, scheme):
     with opened(browser, home, width=360, scheme=scheme) as watched:
         ready(watched.page)
-        if scheme == "dark":
-            watched.page.add_style_tag(content="body { background: #14181e; color: #e6e6e6 }")
         assert violations(watched.page, "main") == []
         assert sideways_scroll(watched.page) == 0

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from browsing import WIDGET, launched, move_everything, opened, served, sideways_scroll, violations, widget_page
+from browsing import called, move_everything, opened, ready, served, sideways_scroll, violations, widget_page
 
 from qtoolkit import Affine, Scheme
 from qtoolkit.lab.widgets import ClipRange, KLView
@@ -14,10 +14,6 @@ from qtoolkit.lab.widgets.ranges import clips
 from qtoolkit.quantizers import KL, MSE, Percentile
 from qtoolkit.quantizers.clipping import kl_bins, kl_divergence
 
-CALL = """async ([source, name, calls]) => {
-  const maths = await import("data:text/javascript," + encodeURIComponent(source));
-  return calls.map((arguments_) => maths[name](...arguments_));
-}"""
 SCRIPT = bundle("ranges_maths.js") + "export { clipReport, klDivergence, klSearch };"
 
 
@@ -26,19 +22,8 @@ def heavy(n: int = 4000) -> torch.Tensor:
     return x * (0.3 + x.abs() ** 3)
 
 
-@pytest.fixture(scope="module")
-def browser():
-    with launched() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def page(browser):
-    return browser.new_page()
-
-
 def call(page, name: str, calls: list) -> list:
-    return page.evaluate(CALL, [SCRIPT, name, calls])
+    return called(page, SCRIPT, name, calls)
 
 
 @pytest.mark.parametrize("bits", range(2, 9))
@@ -99,20 +84,15 @@ def home(tmp_path_factory):
         yield address
 
 
-def ready(page):
-    page.wait_for_function(f"document.querySelectorAll('{WIDGET}').length === 2", timeout=30_000)
-    return page.locator(WIDGET).all()
-
-
 def test_every_control_changes_what_is_shown(browser, home):
     with opened(browser, home) as watched:
-        assert [move_everything(watched.page, widget) for widget in ready(watched.page)] == [4, 6]
+        assert [move_everything(watched.page, widget) for widget in ready(watched.page, 2)] == [4, 6]
         assert watched.troubles == []
 
 
 def test_the_clip_can_be_dragged_in_the_picture(browser, home):
     with opened(browser, home) as watched:
-        widget = ready(watched.page)[0]
+        widget = ready(watched.page, 2)[0]
         assert "outside: none" in widget.locator(".qt-facts").inner_text().lower().replace("\n", ": ")
         box = widget.locator(".qt-drag").bounding_box()
         watched.page.mouse.move(box["x"] + 0.9 * box["width"], box["y"] + 60)
@@ -125,7 +105,7 @@ def test_the_clip_can_be_dragged_in_the_picture(browser, home):
 
 def test_the_words_name_the_best_place(browser, home):
     with opened(browser, home) as watched:
-        words = ready(watched.page)[0].locator(".qt-words").inner_text()
+        words = ready(watched.page, 2)[0].locator(".qt-words").inner_text()
         assert "None of test numbers lie outside" in words
         assert "Rounding is the larger part" in words
 
@@ -133,8 +113,6 @@ def test_the_words_name_the_best_place(browser, home):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_nothing_serious_for_the_accessibility_checker_and_no_sideways_scroll(browser, home, scheme):
     with opened(browser, home, width=360, scheme=scheme) as watched:
-        ready(watched.page)
-        if scheme == "dark":
-            watched.page.add_style_tag(content="body { background: #14181e; color: #e6e6e6 }")
+        ready(watched.page, 2)
         assert violations(watched.page, "main") == []
         assert sideways_scroll(watched.page) == 0

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from browsing import WIDGET, launched, move_everything, opened, served, sideways_scroll, violations, widget_page
+from browsing import move_everything, opened, ready, served, sideways_scroll, violations, widget_page
 
 from qtoolkit import Affine, Scheme
 from qtoolkit.lab.widgets import ScaleSharing
@@ -24,19 +24,12 @@ def layer(channels: int = 12, inputs: int = 12) -> torch.Tensor:
     return weight
 
 
-@pytest.fixture(scope="module")
-def browser():
-    with launched() as running:
-        yield running
-
-
-def test_the_report_is_torchs(browser):
+def test_the_report_is_torchs(page):
     weight = layer()
     sizes = block_sizes(weight)
     who = [PerTensor(), ChannelGroups(6), PerChannel(), PerGroup(3)]
     calls = [(size, granularity, bits) for size, granularity in zip(sizes, who, strict=True) for bits in range(2, 9)]
     source = bundle("sharing_maths.js") + "export { sharedReport };"
-    page = browser.new_page()
     got = page.evaluate(CALL, [source, weight.flatten().tolist(), [[size, 12, bits] for size, _, bits in calls]])
     for (size, granularity, bits), report in zip(calls, got, strict=True):
         quantizer = Affine.fit(weight, Scheme(bits, granularity=granularity))
@@ -69,14 +62,9 @@ def home(tmp_path_factory):
         yield address
 
 
-def _ready(page):
-    page.wait_for_selector(WIDGET, timeout=30_000)
-    return page.locator(WIDGET).first
-
-
 def test_every_control_works_and_the_words_follow(browser, home):
     with opened(browser, home) as watched:
-        widget = _ready(watched.page)
+        widget = ready(watched.page)[0]
         assert "1 scale for 144 weights" in widget.locator(".qt-words").inner_text()
         assert "All-zero channels: 1" in widget.locator(".qt-words").inner_text()
         assert move_everything(watched.page, widget) >= 5
@@ -86,13 +74,11 @@ def test_every_control_works_and_the_words_follow(browser, home):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_is_accessible_in_both_themes(browser, home, scheme):
     with opened(browser, home, scheme=scheme) as watched:
-        _ready(watched.page)
-        if scheme == "dark":
-            watched.page.add_style_tag(content="body { background: #14181e; color: #e6e6e6 }")
+        ready(watched.page)
         assert violations(watched.page, "main") == []
 
 
 def test_a_phone_needs_no_sideways_scroll(browser, home):
     with opened(browser, home, width=360) as watched:
-        widget = _ready(watched.page)
+        widget = ready(watched.page)[0]
         assert sideways_scroll(watched.page) == 0 and widget.evaluate("root => root.scrollWidth - root.clientWidth") <= 0

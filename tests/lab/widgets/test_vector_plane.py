@@ -3,36 +3,21 @@
 import numpy as np
 import pytest
 import torch
-from browsing import WIDGET, launched, move_everything, opened, served, sideways_scroll, violations, widget_page
+from browsing import WIDGET, called, move_everything, opened, ready, served, sideways_scroll, violations, widget_page
 
 from qtoolkit.lab.widgets import VectorPlane
 from qtoolkit.lab.widgets.bundle import ESM
 from qtoolkit.lab.widgets.vector_plane import PAIRS, axis_levels
 from qtoolkit.quantizers import nearest, vector_kmeans
 
-CALL = """async ([source, name, calls]) => {
-  const maths = await import("data:text/javascript," + encodeURIComponent(source));
-  return calls.map((arguments_) => maths[name](...arguments_));
-}"""
 
 
 def cloud(count: int = 3000, seed: int = 0) -> torch.Tensor:
     return torch.randn(count, 2, generator=torch.Generator().manual_seed(seed)) @ torch.tensor([[1.0, 0.8], [0.0, 0.4]])
 
 
-@pytest.fixture(scope="module")
-def browser():
-    with launched() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def page(browser):
-    return browser.new_page()
-
-
 def call(page, name: str, *arguments):
-    return page.evaluate(CALL, [(ESM / "plane_maths.js").read_text(), name, [list(arguments)]])[0]
+    return called(page, (ESM / "plane_maths.js").read_text(), name, [list(arguments)])[0]
 
 
 @pytest.mark.parametrize("k", [2, 9, 25])
@@ -83,6 +68,5 @@ def test_what_cannot_be_shown_is_refused(make):
 def test_every_control_works_and_nothing_is_wrong_with_the_page(browser, tmp_path):
     widget_page(tmp_path, [VectorPlane({"neighbors": cloud(), "shuffled": cloud().flatten()[torch.randperm(6000)].reshape(-1, 2)}, "weights", total=6000)])
     with served(tmp_path) as home, opened(browser, home) as watched:
-        watched.page.wait_for_function(f"document.querySelectorAll('{WIDGET}').length === 1", timeout=30_000)
-        assert move_everything(watched.page, watched.page.locator(WIDGET).first) > 3
+        assert move_everything(watched.page, ready(watched.page)[0]) > 3
         assert watched.troubles == [] and sideways_scroll(watched.page) <= 0 and violations(watched.page, WIDGET) == []

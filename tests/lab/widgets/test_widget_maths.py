@@ -4,7 +4,6 @@ import math
 
 import pytest
 import torch
-from browsing import launched
 
 from qtoolkit import Affine, Scheme
 from qtoolkit.lab.widgets.bundle import ESM
@@ -16,12 +15,6 @@ CALL = """async ([source, name, calls]) => {
   const plain = (value) => value instanceof Uint8Array ? [...value] : value && value.used ? { ...value, used: [...value.used] } : value;
   return calls.map((arguments_) => plain(maths[name](...arguments_)));
 }"""
-
-
-@pytest.fixture(scope="module")
-def page():
-    with launched() as browser:
-        yield browser.new_page()
 
 
 def call(page, name: str, calls: list) -> list:

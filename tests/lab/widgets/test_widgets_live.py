@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from browsing import WIDGET, launched, move_everything, opened, served, sideways_scroll, violations, widget_page
+from browsing import WIDGET, move_everything, opened, ready, served, sideways_scroll, violations, widget_page
 
 from qtoolkit.lab.widgets import BitsAndAccuracy, NetworkOnDigits, NumberLine, PixelBits, quiz
 
@@ -30,27 +30,16 @@ def home(tmp_path_factory):
         yield address
 
 
-@pytest.fixture(scope="module")
-def browser():
-    with launched() as running:
-        yield running
-
-
-def _ready(page, count: int = 6):
-    page.wait_for_function(f"document.querySelectorAll('{WIDGET}').length === {count}", timeout=30_000)
-    return page.locator(WIDGET).all()
-
-
 def test_every_control_changes_what_is_shown(browser, home):
     with opened(browser, home) as watched:
-        moved = [move_everything(watched.page, widget) for widget in _ready(watched.page)]
+        moved = [move_everything(watched.page, widget) for widget in ready(watched.page, 6)]
         assert moved == [7, 7, 2, 4, 4, 8]
         assert watched.troubles == []
 
 
 def test_the_words_say_what_the_picture_shows(browser, home):
     with opened(browser, home) as watched:
-        line = _ready(watched.page)[0]
+        line = ready(watched.page, 6)[0]
         watched.page.keyboard.press("Tab")
         assert line.locator("input[type=range]").first.evaluate("slider => slider === document.activeElement"), "the first stop is a control"
         watched.page.keyboard.press("Home")
@@ -60,7 +49,7 @@ def test_the_words_say_what_the_picture_shows(browser, home):
 
 def test_every_option_has_its_own_answer(browser, home):
     with opened(browser, home) as watched:
-        question = _ready(watched.page)[-1].locator("fieldset").first
+        question = ready(watched.page, 6)[-1].locator("fieldset").first
         for index, option in enumerate(QUESTION["options"]):
             question.locator("label").nth(index).click()
             answer = question.locator(".qt-answer").inner_text()
@@ -71,9 +60,7 @@ def test_every_option_has_its_own_answer(browser, home):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_nothing_serious_for_the_accessibility_checker(browser, home, scheme):
     with opened(browser, home, scheme=scheme) as watched:
-        _ready(watched.page)
-        if scheme == "dark":
-            watched.page.add_style_tag(content="body { background: #14181e; color: #e6e6e6 }")
+        ready(watched.page, 6)
         for option in watched.page.locator(f"{WIDGET} .qt-options input").all()[1:3]:
             option.click()
         assert violations(watched.page, "main") == []
@@ -81,7 +68,7 @@ def test_nothing_serious_for_the_accessibility_checker(browser, home, scheme):
 
 def test_a_phone_needs_no_sideways_scroll(browser, home):
     with opened(browser, home, width=360) as watched:
-        widgets = _ready(watched.page)
+        widgets = ready(watched.page, 6)
         assert sideways_scroll(watched.page) == 0
         for widget in widgets:
             inside = widget.evaluate("root => root.scrollWidth - root.clientWidth")

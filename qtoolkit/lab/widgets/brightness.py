@@ -5,7 +5,7 @@ import traitlets
 from torch import Tensor
 
 from qtoolkit.lab.widgets.base import Widget, float_bytes, synced
-from qtoolkit.lab.widgets.digits import _check
+from qtoolkit.lab.widgets.digits import check_frames
 
 KINDS = ("static", "dynamic")
 
@@ -28,7 +28,7 @@ class Brightness(Widget):
         if set(frames) != set(KINDS) or set(frames["static"]) != set(frames["dynamic"]) or not all(step > 0 for step in frames["static"]):
             raise ValueError(f"frames have {sorted(frames)}, expected static and dynamic at the same brightnesses, all above 0")
         for kind in KINDS:
-            _check(images, labels, frames[kind])
+            check_frames(images, labels, frames[kind])
         steps = sorted(frames["static"])
         super().__init__(images=images.contiguous().cpu().numpy().tobytes(), labels=[int(label) for label in labels], steps=[float(step) for step in steps],
                          scores=float_bytes(torch.stack([frames[kind][step] for kind in KINDS for step in steps])))

@@ -7,11 +7,12 @@ from pathlib import Path
 ESM = Path(__file__).parent / "esm"
 IMPORT = re.compile(r'^import \{[^}]*\} from "\./([\w.]+)";\n', flags=re.M)
 COMMENT = re.compile(r"^\s*//.*\n|^/\*\*[\s\S]*?\*/\n", flags=re.M)
+INDENTATION = re.compile(r"^ +", flags=re.M)
 
 
 @cache
 def bundle(name: str) -> str:
-    """The module `name` and everything it imports, each file once, imports first, without comments.
+    """The module `name` and everything it imports, each file once, imports first, without comments and indentation.
 
     All files share one scope in the end, so no two may declare the same name; a test checks it.
     Raises FileNotFoundError if a module is missing.
@@ -20,7 +21,7 @@ def bundle(name: str) -> str:
     1
     """
     parts = [COMMENT.sub("", IMPORT.sub("", (ESM / module).read_text(encoding="utf-8"))) for module in modules(name)]
-    return re.sub(r"^export (?!default)", "", "".join(parts), flags=re.M)
+    return re.sub(r"^export (?!default)", "", INDENTATION.sub("", "".join(parts)), flags=re.M)
 
 
 def modules(name: str) -> list[str]:

@@ -7,7 +7,7 @@ import traitlets
 from torch import Tensor
 
 from qtoolkit.lab.widgets.base import Widget, checked_numbers, float_bytes, synced
-from qtoolkit.lab.widgets.number_line import bins, sketch
+from qtoolkit.lab.widgets.number_line import Sketched, sketch
 from qtoolkit.quantizers import Affine, Codebook, ForgyInit, density_init, dequantize, linear_init, midpoints, optimal_kmeans
 
 TAIL, INNER = 64, 640  # numbers of each source that travel with the page: the outermost, and quantiles of those between
@@ -56,7 +56,7 @@ class GridLevels(Widget):
             source=list(sources).index(source) if source else 0)
 
 
-class KMeansSettles(Widget):
+class KMeansSettles(Sketched):
     """k-means step by step from three starts, beside the exact optimum; controls: steps, number of centroids, start.
 
     x: any shape, real. The script runs Lloyd's algorithm itself, on `sketch(x)`; the starts and the best centroids come from torch.
@@ -64,13 +64,6 @@ class KMeansSettles(Widget):
     """
 
     module = "kmeans_settles.js"
-    values = synced(traitlets.Bytes())
-    tail = synced(traitlets.Int())
-    inner = synced(traitlets.Float())
-    edges = synced(traitlets.Bytes())
-    counts = synced(traitlets.List())
-    total = synced(traitlets.Int())
-    name = synced(traitlets.Unicode())
     starts = synced(traitlets.List())
     widths = synced(traitlets.List())
     tables = synced(traitlets.Bytes())
@@ -80,13 +73,12 @@ class KMeansSettles(Widget):
         if bits not in widths:
             raise ValueError(f"given bits={bits}, expected one of {widths}")
         x = checked_numbers(x, "x")
-        counts, edges = bins(x)
         values, inner = sketch(x, TAIL, INNER)
         rows, weights = values[None], sketch_weights(len(values), inner)[None]
         tables = [table for b in widths for table in (*(start(_spread(values, inner), 2**b) for start in STARTS.values()),
                                                       optimal_kmeans(rows, 2**b, weights).centroids)]
-        super().__init__(values=float_bytes(values), tail=TAIL, inner=inner, edges=float_bytes(edges), counts=counts.tolist(), total=x.numel(),
-                         name=name, starts=list(STARTS), widths=list(widths), tables=float_bytes(torch.cat(tables, 1)), bits=bits)
+        super().__init__(x, TAIL, INNER, name=name, starts=list(STARTS), widths=list(widths),
+                         tables=float_bytes(torch.cat(tables, 1)), bits=bits)
 
 
 def sketch_weights(count: int, inner: float) -> Tensor:

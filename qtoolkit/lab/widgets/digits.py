@@ -26,7 +26,7 @@ class DigitFrames(Widget):
     def __init__(self, images: Tensor, labels: Tensor, frames: dict[int, Tensor], wrong: dict[int, int] | None = None,
                  total: int = 10_000, title: str = ""):
         widths = sorted(frames, reverse=True)
-        _check(images, labels, frames)
+        check_frames(images, labels, frames)
         if wrong is not None and set(wrong) != set(frames):
             raise ValueError(f"wrong counts bits {sorted(wrong)}, frames have bits {sorted(frames)}: expected the same")
         super().__init__(
@@ -62,7 +62,8 @@ class PixelBits(DigitFrames):
         super().__init__(images, labels, frames, **rest)
 
 
-def _check(images: Tensor, labels: Tensor, frames: dict[int, Tensor]) -> None:
+def check_frames(images: Tensor, labels: Tensor, frames: dict[int, Tensor]) -> None:
+    """Raises TypeError or ValueError unless there are pictures, a label for each, and for each frame ten probabilities a picture."""
     if not isinstance(images, Tensor) or images.dtype != torch.uint8:
         raise TypeError(f"images are {getattr(images, 'dtype', type(images).__name__)}, expected a uint8 tensor, as in Digits.images")
     if images.dim() != 3 or images.shape[1:] != (28, 28) or len(images) != len(labels) or not len(images) or not frames:

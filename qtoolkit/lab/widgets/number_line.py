@@ -10,7 +10,29 @@ TAIL, INNER = 256, 1536  # numbers that travel with the page, 8 kB: each of the 
 BINS = 80
 
 
-class NumberLine(Widget):
+class Sketched(Widget):
+    """Numbers that travel as `sketch(x)`, below the histogram of all of them: shared by the widgets that show one tensor.
+
+    x: any shape, real. Raises TypeError or ValueError for an x that is not real, empty or not finite.
+    """
+
+    values = synced(traitlets.Bytes())
+    tail = synced(traitlets.Int())
+    inner = synced(traitlets.Float())
+    edges = synced(traitlets.Bytes())
+    counts = synced(traitlets.List())
+    total = synced(traitlets.Int())
+    name = synced(traitlets.Unicode())
+
+    def __init__(self, x: Tensor, tail: int = TAIL, inner: int = INNER, **settings):
+        x = checked_numbers(x, "x")
+        counts, edges = bins(x)
+        values, weight = sketch(x, tail, inner)
+        super().__init__(values=float_bytes(values), tail=tail if weight > 1 else 0, inner=weight, edges=float_bytes(edges),
+                         counts=counts.tolist(), total=x.numel(), **settings)
+
+
+class NumberLine(Sketched):
     """Histogram of `x` above the levels of a quantizer; controls: bits 2 to 8, length of the ruler, kind of quantizer.
 
     x: any shape, real. The script recomputes scale, zero point, codes used, clipped share, MSE and SQNR from `sketch(x)`.
@@ -19,13 +41,6 @@ class NumberLine(Widget):
     """
 
     module = "number_line.js"
-    values = synced(traitlets.Bytes())
-    tail = synced(traitlets.Int())
-    inner = synced(traitlets.Float())
-    edges = synced(traitlets.Bytes())
-    counts = synced(traitlets.List())
-    total = synced(traitlets.Int())
-    name = synced(traitlets.Unicode())
     bits = synced(traitlets.Int())
     clip = synced(traitlets.Int())
     mode = synced(traitlets.Unicode())
@@ -34,11 +49,7 @@ class NumberLine(Widget):
         if bits not in range(2, 9) or clip not in range(10, 101, 5) or mode not in ("full", "restricted", "asymmetric"):
             raise ValueError(f"given bits={bits}, clip={clip}, mode={mode!r}; expected bits 2 to 8, clip 10 to 100 in steps of 5, "
                              "mode full, restricted or asymmetric")
-        x = checked_numbers(x, "x")
-        counts, edges = bins(x)
-        values, inner = sketch(x)
-        super().__init__(values=float_bytes(values), tail=TAIL, inner=inner, edges=float_bytes(edges), counts=counts.tolist(), total=x.numel(),
-                         name=name, bits=bits, clip=clip, mode=mode)
+        super().__init__(x, name=name, bits=bits, clip=clip, mode=mode)
 
 
 def sketch(x: Tensor, tail: int = TAIL, inner: int = INNER) -> tuple[Tensor, float]:

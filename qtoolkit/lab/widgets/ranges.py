@@ -6,7 +6,7 @@ from torch import Tensor
 
 from qtoolkit.lab.widgets.base import Widget, checked_numbers, float_bytes, synced
 from qtoolkit.lab.widgets.bundle import ESM
-from qtoolkit.lab.widgets.number_line import TAIL, bins, sketch
+from qtoolkit.lab.widgets.number_line import Sketched
 from qtoolkit.quantizers import KL, MSE, AciqGauss, AciqLaplace, Percentile, Scheme, min_max
 from qtoolkit.quantizers.histogram import Histogram
 
@@ -14,7 +14,7 @@ WIDTHS = range(2, 9)
 STYLE = Widget._css + (ESM / "ranges.css").read_text(encoding="utf-8")
 
 
-class ClipRange(Widget):
+class ClipRange(Sketched):
     """Histogram of `x` with a clip on both sides to drag, the errors inside and outside, and where each calibration puts the clip.
 
     x: any shape, real. Controls: bits 2 to 8, clip T from a hundredth of the largest magnitude to all of it. The quantizer is symmetric and
@@ -24,25 +24,21 @@ class ClipRange(Widget):
 
     module = "clip_range.js"
     _css = STYLE
-    values = synced(traitlets.Bytes())
-    tail = synced(traitlets.Int())
-    inner = synced(traitlets.Float())
-    edges = synced(traitlets.Bytes())
-    counts = synced(traitlets.List())
     clips = synced(traitlets.Dict())
-    name = synced(traitlets.Unicode())
     bits = synced(traitlets.Int())
 
     def __init__(self, x: Tensor, name: str = "the numbers", bits: int = 4):
         if bits not in WIDTHS:
             raise ValueError(f"given bits={bits}, expected 2 to 8")
-        x = checked_numbers(x, "x")
-        if not bool(x.any()):
-            raise ValueError("x is zero everywhere, expected numbers that a range can clip")
-        counts, edges = bins(x)
-        values, inner = sketch(x)
-        super().__init__(values=float_bytes(values), tail=TAIL if inner > 1 else 0, inner=inner, edges=float_bytes(edges), counts=counts.tolist(),
-                         clips={str(width): list(clips(x, width).items()) for width in WIDTHS}, name=name, bits=bits)
+        x = _clippable(x)
+        super().__init__(x, clips={str(width): list(clips(x, width).items()) for width in WIDTHS}, name=name, bits=bits)
+
+
+def _clippable(x: Tensor) -> Tensor:
+    x = checked_numbers(x, "x")
+    if not bool(x.any()):
+        raise ValueError("x is zero everywhere, expected numbers that a range can clip")
+    return x
 
 
 def clips(x: Tensor, bits: int) -> dict[str, float]:
@@ -80,9 +76,7 @@ class KLView(Widget):
         powers = {2**power: power for power in WIDTHS}
         if codes not in powers:
             raise ValueError(f"given codes={codes}, expected one of {sorted(powers)}")
-        x = checked_numbers(x, "x")
-        if not bool(x.any()):
-            raise ValueError("x is zero everywhere, expected numbers that a range can clip")
+        x = _clippable(x)
         histogram = Histogram(bins)
         histogram.add(x[None])
         super().__init__(counts=float_bytes(histogram.magnitudes()), top=float(histogram.top), least=bins // 16, name=name, power=powers[codes],

@@ -21,7 +21,7 @@ def test_a_bundle_is_self_contained(name):
     assert not re.search(r"^\s*import\b|\bimport\(", script, flags=re.M)
     assert not re.findall(r"https?://(?!www\.w3\.org/2000/svg)", script)
     assert script.count("export ") == script.count("export default") == 1
-    names = DECLARED.findall(script)
+    names = [declared for module in modules(name) for declared in DECLARED.findall((ESM / module).read_text())]
     assert sorted(names) == sorted(set(names)), "two files declare the same name"
 
 

@@ -1,8 +1,8 @@
 // Drag the clip: what is gained inside the range and what is lost outside.
 
 import { clipReport } from "./ranges_maths.js";
-import { clamp, dequantize } from "./maths.js";
-import { floats, mount, s, say } from "./dom.js";
+import { clamp, levelsOf, sketchWeights } from "./maths.js";
+import { bitsControl, floats, mount, s, say } from "./dom.js";
 import { axisBelow, drawing, levelMarks, linear, niceTicks, text } from "./figures.js";
 
 const STEPS = 60;
@@ -22,7 +22,7 @@ function logHistogram(x, edges, counts, base, height) {
 function numbers(width, data, T, report) {
   const base = 118, lo = data.edges[0], hi = data.edges.at(-1), reach = Math.max(-lo, hi), pad = 0.03 * reach;
   const x = linear(-reach - pad, reach + pad, 8, width - 8);
-  const { params } = report, levels = Array.from({ length: params.qmax - params.qmin + 1 }, (_, i) => ({ value: dequantize(params.qmin + i, params), used: true }));
+  const levels = levelsOf(report.params).map((value) => ({ value, used: true }));
   const handle = (at) => [s("line", { class: "qt-clip", x1: x(at), x2: x(at), y1: 4, y2: base }), s("circle", { class: "qt-grip", cx: x(at), cy: 10, r: 7 })];
   const picture = drawing(width, 186, `Histogram of ${data.name}, logarithmic height, with the clip on both sides`,
     s("rect", { class: "qt-range", x: x(-T), y: 4, width: x(T) - x(-T), height: base - 4 }), logHistogram(x, data.edges, data.counts, base, 102),
@@ -77,12 +77,12 @@ function draggable(el, largest) {
 
 function render({ model, el }) {
   const values = floats(model.get("values")), tail = model.get("tail"), inner = model.get("inner");
-  const weights = values.map((_, i) => (i < tail || i >= values.length - tail ? 1 : inner)), largest = Math.max(-values[0], values.at(-1));
+  const weights = sketchWeights(values, tail, inner), largest = Math.max(-values[0], values.at(-1));
   const data = { edges: [...floats(model.get("edges"))], counts: model.get("counts"), name: model.get("name") };
   const all = model.get("clips"), known = {};
   const sweep = (bits) => (known[bits] ??= Array.from({ length: STEPS + 1 }, (_, i) => [clipAt(largest, i), clipReport(values, weights, clipAt(largest, i), bits)]));
   const controls = [
-    { kind: "slider", key: "bits", label: "bits", min: 2, max: 8, value: model.get("bits"), text: (v) => `${v} bits` },
+    bitsControl(model.get("bits")),
     { kind: "slider", key: "at", label: "clip T (or drag in the picture)", min: 0, max: STEPS, value: STEPS, text: (v) => say(clipAt(largest, v)) },
   ];
   const draw = ({ bits, at }, width) => {

@@ -51,6 +51,9 @@ function slider(control, changed) {
   return h("div", { class: "qt-control qt-slider" }, h("label", { for: id }, control.label), input, output);
 }
 
+/** The slider over the bits of a code, 2 to 8. */
+export const bitsControl = (value) => ({ kind: "slider", key: "bits", label: "bits", min: 2, max: 8, value, text: (v) => `${v} bits` });
+
 /** {kind: "choice", key, label, options: [[value, text], ...], value}: radio buttons that look like one switch. */
 function choice(control, changed) {
   const name = uniqueId("choice");

@@ -1,6 +1,7 @@
 // The levels of every grid on the same numbers: where they lie, which cells they make, what error that leaves.
 
 import { codebookReport } from "./codebooks.js";
+import { sketchWeights } from "./maths.js";
 import { floats, mount, say } from "./dom.js";
 import { codebookPicture, logDots } from "./codebook_figures.js";
 
@@ -11,8 +12,7 @@ function readGrids(model) {
   sizes.reduce((at, size) => (starts.push(at), at + 2 * size - 1), 0);
   const source = (i) => {
     const first = lengths.slice(0, i).reduce((a, b) => a + b, 0), values = [...numbers.slice(first, first + lengths[i])];
-    const inner = model.get("inners")[i], tail = model.get("tail");
-    return { values, weights: values.map((_, j) => (j < tail || j >= values.length - tail ? 1 : inner)),
+    return { values, weights: sketchWeights(values, model.get("tail"), model.get("inners")[i]),
       edges: model.get("edges"), counts: model.get("counts")[i], total: model.get("totals")[i], unit: "number / root mean square" };
   };
   const table = (i, bits, grid) => {

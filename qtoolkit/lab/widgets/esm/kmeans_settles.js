@@ -1,6 +1,7 @@
 // k-means settles: from three starts, step by step, beside the best that is possible.
 
 import { halfway, lloydTrace } from "./codebooks.js";
+import { sketchWeights } from "./maths.js";
 import { floats, mount, say } from "./dom.js";
 import { codebookPicture, fallingCurves } from "./codebook_figures.js";
 
@@ -15,7 +16,7 @@ function settleWords(start, k, step, name, state, last, lost) {
 
 function render({ model, el }) {
   const values = [...floats(model.get("values"))], tail = model.get("tail"), inner = model.get("inner");
-  const weights = values.map((_, i) => (i < tail || i >= values.length - tail ? 1 : inner));
+  const weights = sketchWeights(values, tail, inner);
   const packed = floats(model.get("tables")), starts = model.get("starts"), name = model.get("name");
   const data = { edges: [...floats(model.get("edges"))], counts: model.get("counts"), total: model.get("total"), unit: name };
   const widths = model.get("widths"), rows = starts.length + 1, runs = {};

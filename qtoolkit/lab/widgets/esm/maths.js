@@ -54,6 +54,19 @@ export function quantizationReport(values, params, weights = values.map(() => 1)
   return { mse: error / total, sqnr: error > 0 && signal > 0 ? 10 * Math.log10(signal / error) : null, used, clipped: clipped / total };
 }
 
+/** All levels of a quantizer, ascending. */
+export const levelsOf = (params) => Array.from({ length: params.qmax - params.qmin + 1 }, (_, i) => dequantize(params.qmin + i, params));
+
+/** How many numbers each number of a sketch stands for: the `tail` outermost on either side for themselves, the others for `inner`. */
+export const sketchWeights = (values, tail, inner) => values.map((_, i) => (i < tail || i >= values.length - tail ? 1 : inner));
+
+/** The smallest and the largest of the values from `start` to `end`. */
+export function extent(values, start = 0, end = values.length) {
+  let lo = Infinity, hi = -Infinity;
+  for (let i = start; i < end; i++) { lo = Math.min(lo, values[i]); hi = Math.max(hi, values[i]); }
+  return { lo, hi };
+}
+
 /** Pixels 0..255 rounded to `bits` bits and back: neither rounding can tie, because the tops are odd. */
 export function roundPixels(pixels, bits) {
   const top = 2 ** bits - 1;

@@ -1,7 +1,7 @@
 // A quantizer as a ruler under the numbers that it has to measure.
 
-import { chooseQparams, dequantize, quantizationReport } from "./maths.js";
-import { floats, mount, s, say } from "./dom.js";
+import { chooseQparams, dequantize, levelsOf, quantizationReport, sketchWeights } from "./maths.js";
+import { bitsControl, floats, mount, s, say } from "./dom.js";
 import { axisBelow, curve, drawing, histogram, levelMarks, linear, niceTicks, text } from "./figures.js";
 
 const MODES = [["full", "symmetric"], ["restricted", "restricted"], ["asymmetric", "asymmetric"]];
@@ -12,8 +12,7 @@ const percent = (share) => (share > 0 && share < 0.001 ? "under 0.1 %" : `${say(
 export const paramsFor = (lo, hi, { bits, clip, mode }) => chooseQparams(Math.fround((lo * clip) / 100), Math.fround((hi * clip) / 100), bits, mode);
 
 function ruler(width, { edges, counts, total, name }, params, report) {
-  const levels = Array.from({ length: params.qmax - params.qmin + 1 }, (_, i) => params.qmin + i)
-    .map((q) => ({ value: dequantize(q, params), used: report.used.has(q) }));
+  const levels = levelsOf(params).map((value, i) => ({ value, used: report.used.has(params.qmin + i) }));
   const [first, last] = [levels[0].value, levels.at(-1).value];
   const lo = Math.min(edges[0], first), hi = Math.max(edges.at(-1), last), pad = 0.02 * (hi - lo), base = 128;
   const x = linear(lo - pad, hi + pad, 8, width - 8);
@@ -41,10 +40,10 @@ function sentence(name, { bits, clip, mode }, params, report) {
 
 function render({ model, el }) {
   const values = floats(model.get("values")), tail = model.get("tail"), inner = model.get("inner");
-  const weights = values.map((_, i) => (i < tail || i >= values.length - tail ? 1 : inner)), lo = values[0], hi = values.at(-1);
+  const weights = sketchWeights(values, tail, inner), lo = values[0], hi = values.at(-1);
   const data = { edges: [...floats(model.get("edges"))], counts: model.get("counts"), total: model.get("total"), name: model.get("name") };
   const controls = [
-    { kind: "slider", key: "bits", label: "bits", min: 2, max: 8, value: model.get("bits"), text: (v) => `${v} bits` },
+    bitsControl(model.get("bits")),
     { kind: "slider", key: "clip", label: "length of the ruler", min: 10, max: 100, step: 5, value: model.get("clip"), text: (v) => `${v} %` },
     { kind: "choice", key: "mode", label: "quantizer", options: MODES, value: model.get("mode") },
   ];

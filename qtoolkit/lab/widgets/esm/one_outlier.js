@@ -1,7 +1,7 @@
 // One outlier ruins a layer: scale it and see what a range leaves to everybody else.
 
 import { outlierReport } from "./outlier_maths.js";
-import { floats, mount, s, say } from "./dom.js";
+import { bitsControl, floats, mount, s, say } from "./dom.js";
 import { drawing, text } from "./figures.js";
 
 const STEPS = 40;
@@ -53,7 +53,7 @@ function render({ model, el }) {
   const loud = (factor) => { const x = ordinary.slice(); x[place] = Math.fround(reach * factor); return x; };
   const controls = [
     { kind: "slider", key: "at", label: "outlier", min: 0, max: STEPS, value: model.get("at"), text: (i) => `${say(factorAt(i), 2)} ×` },
-    { kind: "slider", key: "bits", label: "bits", min: 2, max: 8, value: model.get("bits"), text: (v) => `${v} bits` },
+    bitsControl(model.get("bits")),
     { kind: "choice", key: "how", label: "range", options: HOW, value: model.get("how") },
   ];
   const draw = (chosen, width) => {

@@ -1,18 +1,15 @@
 // One outlier among ordinary values, under three ways to choose a range. outlierReport repeats DynamicRange (per tensor and per token) and
 // StaticRange of qtoolkit.quantizers; tests/lab/widgets/test_outlier_widget.py compares them with torch in a real browser.
 
-import { chooseQparams, dequantize, quantize } from "./maths.js";
-
-const rangeOf = (values) => values.reduce(([lo, hi], x) => [Math.min(lo, x), Math.max(hi, x)], [Infinity, -Infinity]);
+import { chooseQparams, dequantize, extent, quantize } from "./maths.js";
 
 /** One scale and zero point for each token; with "tensor" and "static" all tokens share theirs. `still` is the outlier while the static range was frozen. */
 export function rowParams(values, channels, place, still, bits, how) {
   const count = values.length / channels;
   const shared = how === "static" ? values.map((x, i) => (i === place ? still : x)) : values;
-  const range = (token) => rangeOf(how === "token" ? values.subarray(token * channels, (token + 1) * channels) : shared);
-  if (how === "token") return Array.from({ length: count }, (_, token) => chooseQparams(...range(token), bits, "asymmetric"));
-  const params = chooseQparams(...range(0), bits, "asymmetric");
-  return Array.from({ length: count }, () => params);
+  const params = ({ lo, hi }) => chooseQparams(lo, hi, bits, "asymmetric");
+  if (how === "token") return Array.from({ length: count }, (_, token) => params(extent(values, token * channels, (token + 1) * channels)));
+  return new Array(count).fill(params(extent(shared)));
 }
 
 /** What a quantizer makes of `values` (Float32Array, tokens x channels): numbers read back, how often each code occurs, and errors of the ordinary values and of the outlier. */

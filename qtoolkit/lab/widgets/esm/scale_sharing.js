@@ -1,9 +1,9 @@
 // Who shares a scale: bars for the channels of a real layer, and over them the ranges that their quantizers cover.
 
-import { dequantize } from "./maths.js";
-import { floats, mount, s, say } from "./dom.js";
+import { dequantize, extent } from "./maths.js";
+import { bitsControl, floats, mount, s, say } from "./dom.js";
 import { drawing, linear, text } from "./figures.js";
-import { extent, sharedReport } from "./sharing_maths.js";
+import { sharedReport } from "./sharing_maths.js";
 
 const WHO = ["the whole layer", "group of channels", "channel", "part of a channel"];
 const middle = (numbers) => [...numbers].sort((a, b) => a - b)[Math.floor(numbers.length / 2)];
@@ -11,7 +11,7 @@ const middle = (numbers) => [...numbers].sort((a, b) => a - b)[Math.floor(number
 function rangesPicture(width, layer, report) {
   const { values, channel, size } = layer, count = values.length / channel, left = 50, height = 190;
   const ends = report.blocks.map(({ params }) => [dequantize(params.qmin, params), dequantize(params.qmax, params)]);
-  const { lo, hi } = extent(values, 0, values.length), reach = 1.04 * Math.max(-lo, hi);
+  const { lo, hi } = extent(values), reach = 1.04 * Math.max(-lo, hi);
   const x = linear(0, values.length, left, width - 8), y = linear(-reach, reach, height - 24, 20);
   const bars = Array.from({ length: count }, (_, i) => {
     const own = extent(values, i * channel, (i + 1) * channel), wide = x(channel) - x(0);
@@ -54,7 +54,7 @@ function render({ model, el }) {
   const controls = [
     { kind: "choice", key: "layer", label: "layer", options: names.map((name, i) => [i, name]), value: 0 },
     { kind: "slider", key: "who", label: "one scale for", min: 0, max: 3, value: 0, text: (v) => (v ? `each ${WHO[v]}` : WHO[0]) },
-    { kind: "slider", key: "bits", label: "bits", min: 2, max: 8, value: model.get("bits"), text: (v) => `${v} bits` },
+    bitsControl(model.get("bits")),
   ];
   const draw = ({ layer: index, who, bits }, width) => {
     const values = numbers[index], channel = values.length / counts[index], layer = { values, channel, size: sizes[index][who] };

@@ -1,15 +1,8 @@
 // Blocks of neighboring weights that share a scale: the arithmetic of Affine.fit(w, Scheme(bits, granularity=...)), compared with torch in tests.
 
-import { chooseQparams, dequantize, quantize } from "./maths.js";
+import { chooseQparams, dequantize, extent, quantize } from "./maths.js";
 
 const FLOAT32_BITS = 32;
-
-/** Smallest and largest of the values from `start` to `end`. */
-export function extent(values, start, end) {
-  let lo = Infinity, hi = -Infinity;
-  for (let i = start; i < end; i++) { lo = Math.min(lo, values[i]); hi = Math.max(hi, values[i]); }
-  return { lo, hi };
-}
 
 /** Quantize runs of `size` values, each with its own symmetric scale. `reached` counts the levels in the range of each channel (of `channel` values), or of each run if it is shorter. */
 export function sharedReport(values, size, channel, bits) {

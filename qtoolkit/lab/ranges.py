@@ -7,7 +7,7 @@ inputs of the layers, or both; everything else stays in float32. Whatever is cho
 import copy
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import product
@@ -17,8 +17,15 @@ import torch
 from torch import Tensor, nn
 
 from qtoolkit.lab import results
+from qtoolkit.lab.journal import Journal
+from qtoolkit.lab.minilm import tokens
+from qtoolkit.lab.models import trained
+from qtoolkit.lab.photographs import Photos, photos
 from qtoolkit.lab.progress import bar
+from qtoolkit.lab.ranges_page import write_page
+from qtoolkit.lab.text import sentence_pairs
 from qtoolkit.layers import DynamicInputs, StaticInputs, calibrate, find_layers, quantize_
+from qtoolkit.posttraining import fold_batch_norms
 from qtoolkit.quantizers import (
     KL, MSE, AciqGauss, AciqLaplace, Affine, APoT, BinaryCodes, ChannelGroups, Codebook, HistogramObserver, KMeans, LloydMax, MinMaxObserver,
     MovingAverageObserver, NormalFloat, PerChannel, PerGroup, Percentile, PerTensor, PerToken, PowerOfTwo, Scheme, min_max,
@@ -87,12 +94,11 @@ def quantize_weights(model: nn.Module, setting: Setting) -> float:
 
 def input_config(setting: Setting, model: nn.Module, batches: Iterable) -> DynamicInputs | StaticInputs:
     """How the input of every layer is quantized; static ranges are calibrated on `batches` with the model as it is."""
-    bits = setting.input_bits or setting.bits
-    scheme = Scheme(bits, symmetric=False, signed=False)
+    scheme = partial(Scheme, setting.input_bits or setting.bits, symmetric=False, signed=False)
     if setting.ranges == "dynamic":
-        own = {"token": PerToken(), "photograph": PerChannel(axis=0)}.get(setting.granularity if setting.target == "inputs" else "", PerTensor())
-        return DynamicInputs(Scheme(bits, symmetric=False, signed=False, granularity=own))
-    return StaticInputs(scheme, calibrate(model, batches, partial(_observer, setting.calibration, scheme)))
+        alone = setting.granularity if setting.target == "inputs" else "layer"
+        return DynamicInputs(scheme(granularity={"token": PerToken(), "photograph": PerChannel(axis=0), "layer": PerTensor()}[alone]))
+    return StaticInputs(scheme(), calibrate(model, batches, partial(_observer, setting.calibration, scheme())))
 
 
 def _observer(calibration: str, scheme: Scheme):
@@ -114,6 +120,11 @@ def quantized(network: nn.Module, setting: Setting, batches: Iterable) -> tuple[
 # What is measured --------------------------------------------------------------------------------------------------------------------
 
 
+def percent(right: Tensor) -> float:
+    """The share of true answers, bool (N,), in percent."""
+    return round(100 * right.double().mean().item(), 3)
+
+
 def paired(right: Tensor, reference: Tensor) -> dict[str, float]:
     """Accuracy in percent, and its difference to the reference on the same examples with the standard error of that difference.
 
@@ -127,60 +138,61 @@ def paired(right: Tensor, reference: Tensor) -> dict[str, float]:
     return {"difference": round(difference.mean().item(), 3), "standard_error": round(difference.std().item() / math.sqrt(len(right)), 3)}
 
 
-@torch.inference_mode()
-def _logits(model: nn.Module, photos, batch: int = 4) -> Tensor:
-    """Logits of all photographs; the pixels become real numbers batch by batch."""
-    return torch.cat([model(photos[start:start + batch].inputs()) for start in range(0, len(photos), batch)])
-
-
-def _photo_rows(photos, settings: list[Setting]) -> Iterator[dict]:
-    from qtoolkit.lab.models import trained
-    from qtoolkit.lab.photographs import photos as photographs
-    from qtoolkit.posttraining import fold_batch_norms
-
-    network = fold_batch_norms(trained("efficientnet-lite0"))
-    batches = photographs().inputs().split(1)  # the twenty calibrate, whichever set is scored
-    reference = _logits(network, photos)
-    first = reference.argmax(1) == photos.labels
-    yield {"target": "none", "grid": "float32", "bits": 32, "top1_percent": round(100 * first.double().mean().item(), 3)}
-    for setting in settings:
-        model, row = quantized(network, setting, batches)
-        logits = _logits(model, photos)
-        right, same = logits.argmax(1) == photos.labels, logits.argmax(1) == reference.argmax(1)
-        yield row | {"top1_percent": round(100 * right.double().mean().item(), 3)} | paired(right, first) | {
-            "agree_percent": round(100 * same.double().mean().item(), 3)}
-
-
 CALIBRATION_PAIRS = 16  # of the 96; the other 80 are scored
 
 
-def _sentence_rows(settings: list[Setting]) -> Iterator[dict]:
-    from qtoolkit.lab.minilm import tokens
-    from qtoolkit.lab.models import trained
-    from qtoolkit.lab.text import sentence_pairs
+class Photographs:
+    """EfficientNet-Lite0 answering for labelled photographs. The twenty of `lab.photos()` calibrate, whichever are scored."""
 
-    network, pairs = trained("minilm"), sentence_pairs()
-    batches = [tokens(list(pair)) for pair in pairs[:CALIBRATION_PAIRS]]
-    halves = [tokens(list(half)) for half in zip(*pairs[CALIBRATION_PAIRS:])]
-    reference = _embeddings(network, halves)
-    first = _found(reference)
-    yield {"target": "none", "grid": "float32", "bits": 32, "found_percent": round(100 * first.double().mean().item(), 3)}
-    for setting in settings:
-        model, row = quantized(network, setting, batches)
-        vectors = _embeddings(model, halves)
-        cosine, found = (vectors * reference).sum(1), _found(vectors)
-        yield row | {"cosine": round(cosine.mean().item(), 5), "cosine_min": round(cosine.min().item(), 5),
-                                 "found_percent": round(100 * found.double().mean().item(), 3)} | paired(found, first)
+    def __init__(self, scored: Photos):
+        self.scored, self.calibration = scored, photos().inputs().split(1)
+        self.network = fold_batch_norms(trained("efficientnet-lite0"))
+        self.answers = self._answers(self.network)
+        self.float32 = {"target": "none", "grid": "float32", "bits": 32, "top1_percent": percent(self.answers == scored.labels)}
+
+    def row(self, setting: Setting) -> dict:
+        """Right answers under `setting`, their difference to float32, and how many answers stay the same."""
+        model, row = quantized(self.network, setting, self.calibration)
+        answers = self._answers(model)
+        right, first = answers == self.scored.labels, self.answers == self.scored.labels
+        return row | {"top1_percent": percent(right)} | paired(right, first) | {"agree_percent": percent(answers == self.answers)}
+
+    @torch.inference_mode()
+    def _answers(self, model: nn.Module, batch: int = 4) -> Tensor:
+        """The class that the model names for each photograph; pixels become real numbers batch by batch."""
+        starts = range(0, len(self.scored), batch)
+        return torch.cat([model(self.scored[start:start + batch].inputs()).argmax(1) for start in starts])
 
 
-@torch.inference_mode()
-def _embeddings(model: nn.Module, halves: list) -> Tensor:
-    return torch.cat([model(half) for half in halves])
+class Sentences:
+    """MiniLM turning pairs of sentences of one meaning into vectors; the first pairs calibrate, the others are scored."""
+
+    def __init__(self):
+        pairs = sentence_pairs()
+        self.calibration = [tokens(list(pair)) for pair in pairs[:CALIBRATION_PAIRS]]
+        self.halves = [tokens(list(half)) for half in zip(*pairs[CALIBRATION_PAIRS:])]
+        self.network = trained("minilm")
+        self.vectors = self._vectors(self.network)
+        self.found = _found(*self.vectors)
+        self.float32 = {"target": "none", "grid": "float32", "bits": 32, "found_percent": percent(self.found)}
+
+    def row(self, setting: Setting) -> dict:
+        """How far the vectors turn under `setting`, and whether partners still find each other."""
+        model, row = quantized(self.network, setting, self.calibration)
+        vectors = self._vectors(model)
+        cosine, found = (vectors * self.vectors).sum(-1).flatten(), _found(*vectors)
+        turned = {"cosine": round(cosine.mean().item(), 5), "cosine_min": round(cosine.min().item(), 5)}
+        return row | turned | {"found_percent": percent(found)} | paired(found, self.found)
+
+    @torch.inference_mode()
+    def _vectors(self, model: nn.Module) -> Tensor:
+        """Unit vectors of both halves: (2, pairs, width)."""
+        return torch.stack([model(half) for half in self.halves])
 
 
-def _found(vectors: Tensor) -> Tensor:
+def _found(one: Tensor, other: Tensor) -> Tensor:
     """For each sentence, whether of all sentences of the other half its own partner is the nearest: bool (2 pairs,)."""
-    likeness, partner = torch.mm(*(lambda a, b: (a, b.T))(*vectors.chunk(2))), torch.arange(len(vectors) // 2)
+    likeness, partner = one @ other.T, torch.arange(len(one))
     return torch.cat([likeness.argmax(1) == partner, likeness.argmax(0) == partner])
 
 
@@ -228,25 +240,24 @@ def photo_settings() -> list[Setting]:
 
 
 def ranges() -> Path:
-    """Measure every row; write ranges.json and its page. Takes about 30 ms a photograph and row on one core.
+    """Measure every row; write ranges.json and its page. Takes about 30 ms a photograph and row on one core; goes on where it was interrupted.
 
     Photographs come from the folder that QT_IMAGES names, else the twenty of `lab.photos()`.
     """
-    from qtoolkit.lab.photographs import photos as photographs
-
-    photos, text, pictures = photographs(os.environ.get("QT_IMAGES")), text_settings(), photo_settings()
-    return record(photos.name, len(photos), list(bar(_sentence_rows(text), what="MiniLM", total=len(text) + 1)),
-                  list(bar(_photo_rows(photos, pictures), what="EfficientNet-Lite0", total=len(pictures) + 1)))
-
-
-def record(name: str, count: int, sentence_rows: list[dict], photo_rows: list[dict]) -> Path:
-    """Write ranges.json and the page that shows it."""
-    from qtoolkit.lab.ranges_page import write_page
-
+    scored = photos(os.environ.get("QT_IMAGES"))
+    journal = Journal("ranges", {"photos": scored.name, **results.versions()})
     path = results.record("ranges", {
-        "photos": {"set": name, "count": count, "calibration": 20},
-        "sentences": {"set": "the course's own pairs", "count": 160, "calibration": 2 * CALIBRATION_PAIRS},
-        "efficientnet-lite0": photo_rows, "minilm": sentence_rows,
+        "photos": {"set": scored.name, "count": len(scored), "calibration": len(photos())},
+        "sentences": {"set": "the course's own pairs", "count": 2 * (len(sentence_pairs()) - CALIBRATION_PAIRS), "calibration": 2 * CALIBRATION_PAIRS},
+        "minilm": _measured(Sentences(), text_settings(), journal),
+        "efficientnet-lite0": _measured(Photographs(scored), photo_settings(), journal),
     })
     write_page()
+    journal.forget()
     return path
+
+
+def _measured(test: Photographs | Sentences, settings: list[Setting], journal: Journal) -> list[dict]:
+    """The float32 row and one for each setting; a row that the journal holds is not measured again."""
+    what = type(test).__name__
+    return [test.float32, *(journal.once(f"{what} {setting}", partial(test.row, setting)) for setting in bar(settings, what=what))]

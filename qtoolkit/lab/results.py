@@ -45,15 +45,19 @@ def load(name: str, folder: Path | None = None) -> dict[str, Any]:
 
 def provenance(seed: int | None = None) -> dict[str, Any]:
     """What a reader needs to repeat a run: seed, versions, processor, threads and date."""
+    return {"seed": seed, **versions(), "date": datetime.now(timezone.utc).strftime("%Y-%m-%d")}
+
+
+def versions() -> dict[str, Any]:
+    """Versions, processor and threads: two runs with the same may be continued in one another."""
     import numpy
     import torch
 
     import qtoolkit
 
     return {
-        "seed": seed, "qtoolkit": qtoolkit.__version__, "torch": torch.__version__, "numpy": numpy.__version__,
-        "python": platform.python_version(), "cpu": cpu_name(), "machine": platform.machine(),
-        "threads": torch.get_num_threads(), "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
+        "qtoolkit": qtoolkit.__version__, "torch": torch.__version__, "numpy": numpy.__version__,
+        "python": platform.python_version(), "cpu": cpu_name(), "machine": platform.machine(), "threads": torch.get_num_threads(),
     }
 
 

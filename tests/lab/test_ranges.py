@@ -80,5 +80,4 @@ def _cosine(**wanted) -> float:
 def test_a_recorded_row_comes_out_again():
     """One row, measured now: MiniLM at 4 bits, one scale a channel."""
     setting = Setting("weights", "symmetric", 4)
-    (_, row) = ranges._sentence_rows([setting])
-    assert row["cosine"] == pytest.approx(_cosine(target="weights", grid="symmetric", bits=4, granularity="channel", calibration="min/max"), abs=2e-3)
+    assert ranges.Sentences().row(setting)["cosine"] == pytest.approx(_cosine(target="weights", grid="symmetric", bits=4, granularity="channel", calibration="min/max"), abs=2e-3)

@@ -14,7 +14,7 @@ class ResidualQuantizer:
     """Product quantizers in a row, each coding what the ones before it left: w ~ c_1 + c_2 + ...
 
     Every further stage costs log2(k) / dim bits a weight and cannot raise the error.
-    Source: Gong et al. 2014, section 3.4; Chen et al. 2010.
+    Source: Gong et al. 2014, section 3.2.4; Chen et al. 2010.
     See: book/chapters/15-vector-quantization.ipynb#residual-stages
 
     >>> w = torch.randn(64, 8, generator=torch.Generator().manual_seed(0))

@@ -74,7 +74,7 @@ class ProductQuantizer:
 
     codebooks: (blocks, k, dim) or (1, k, dim). Bits a weight: log2(k) / dim, plus 32 k / out for a book in each block, or
     32 k dim / (out in) for a shared one, which small layers need.
-    Source: Jegou et al. 2011; Gong et al. 2014, section 3.3; Wu et al. 2016; shared: Stock et al. 2020, section 3.1.
+    Source: Jegou et al. 2011; Gong et al. 2014, section 3.2.3; Wu et al. 2016; shared: Stock et al. 2020, section 3.1.
     See: book/chapters/15-vector-quantization.ipynb#product-quantization
 
     >>> w = torch.tensor([[0.0, 1.0, 5.0, 5.0], [0.0, 1.0, 6.0, 6.0], [2.0, 3.0, 5.0, 5.0]])

@@ -43,7 +43,7 @@ so for {data["minilm"][0]["found_percent"]} % of them. The token embeddings stay
 
 def _parts(rows: list[dict]) -> str:
     chosen = {title: [row for row in rows if row["target"] == target] for target, title in PARTS.items()}
-    return "\n".join(f"### {title}\n\n{_table(part)}\n" for title, part in chosen.items())
+    return "\n".join(f"### {title}\n\n```{{container}} wide-table\n\n{_table(part)}\n```\n" for title, part in chosen.items())
 
 
 def _table(rows: list[dict]) -> str:
@@ -55,7 +55,8 @@ def _table(rows: list[dict]) -> str:
 
 def _cell(row: dict, key: str) -> str:
     if key == "difference":
-        return f"{row[key]:+.1f} ± {row['standard_error']:.1f}".replace("+0.0 ±", "0.0 ±").replace("-", "\N{MINUS SIGN}")
+        text = f"{row[key]:+.1f} ± {row['standard_error']:.1f}".replace("+0.0 ±", "0.0 ±")
+        return text.replace("-", "\N{MINUS SIGN}").replace(" ", "\N{NO-BREAK SPACE}")
     value = row.get(key, "-")
     return f"{value:.{4 if key.startswith('cosine') else 1 if key.endswith('percent') else 2}f}" if isinstance(value, float) else str(value)
 

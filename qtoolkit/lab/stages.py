@@ -27,7 +27,7 @@ class Stages:
     """One way from a dense network to a file; every tuple has one value a layer.
 
     density: weights kept, ranked in their layer by |w|, or if `heard` by |w| rms(x). units: hidden units kept, by layer name, before single
-    weights go. bits: shared values by k-means, stored Huffman coded; or levels: a learned grid, stored by context. bias_bits: as in `Recipe`.
+    weights go. bits: shared values by k-means, or levels: a learned grid. context: coded by context instead of Huffman. bias_bits: as in `Recipe`.
     """
 
     density: tuple[float, ...]
@@ -35,6 +35,7 @@ class Stages:
     finish: int                             # epochs with the codes in place
     bits: tuple[int, ...] = ()
     levels: tuple[int, ...] = ()
+    context: bool = False
     heard: bool = False
     units: Mapping[str, int] = field(default_factory=dict)
     bias_bits: int = 8
@@ -70,10 +71,10 @@ def coded(model: nn.Sequential, stages: Stages, pool: Pool, seed: int) -> nn.Seq
 
 
 def written(model: nn.Sequential, stages: Stages, path: Path) -> Report:
-    """The file: k-means codes and gaps Huffman coded, with the shortest gap width of every layer; a grid coded by context."""
+    """The file: codes and gaps Huffman coded, with the shortest gap width of every layer, or both coded by context."""
     layers = {}
     for name, layer in weight_layers(model).items():
-        if stages.levels:
+        if stages.context:
             layers[name] = ContextRecipe(None, 8, neighbor=28 if layer.weight.shape[1:] == (784,) else 0)
         else:
             codes = share(layer.weight, 8)

@@ -15,8 +15,8 @@ from qtoolkit.lab.stages import Stages, compressed, named
 
 WAYS = {
     "k-means": Stages((0.1, 0.2, 0.5), 12, 2, bits=(3, 3, 4)),
-    "grid": Stages((0.1, 0.2, 0.5), 12, 2, levels=(2, 3, 7), heard=True, bias_bits=5),
-    "units": Stages((0.1, 0.2, 0.5), 12, 2, levels=(2, 3, 7), units={"1": 120, "3": 40}),
+    "grid": Stages((0.1, 0.2, 0.5), 12, 2, levels=(2, 3, 7), heard=True, context=True, bias_bits=5),
+    "units": Stages((0.1, 0.2, 0.5), 12, 2, levels=(2, 3, 7), context=True, units={"1": 120, "3": 40}),
 }
 
 

@@ -53,7 +53,15 @@ DENSE = {  # epochs of the dense networks
     ("lenet-300-100", False): 30, ("lenet-5", False): 16, ("lenet-300-100", True): 40, ("lenet-5", True): 12,
 }
 THREE, ALL, STRICT_THREE, STRICT_ALL = "three stages", "all extensions", "three stages, strict", "all extensions, strict"
-LINES: tuple[Line, ...] = ()
+
+_DENSE_LAYERS = partial(Stages, epochs=45, finish=15, bits=(3, 3, 4), heard=True)
+_WITH_CONVOLUTIONS = partial(Stages, epochs=30, finish=10, bits=(5, 4, 3, 3), heard=True)
+LINES = (
+    Line("lenet-300-100", ALL, 1.58, _DENSE_LAYERS((0.015, 0.04, 0.2), context=True, bias_bits=5)),
+    Line("lenet-300-100", THREE, 1.58, _DENSE_LAYERS((0.016, 0.042, 0.2))),
+    Line("lenet-300-100", ALL, 1.9, _DENSE_LAYERS((0.011, 0.035, 0.2), context=True, bias_bits=5)),
+    Line("lenet-300-100", THREE, 1.9, _DENSE_LAYERS((0.012, 0.037, 0.2))),
+)
 
 
 def split(digits: Digits) -> tuple[Digits, Digits]:

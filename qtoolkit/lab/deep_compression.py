@@ -8,9 +8,9 @@ import multiprocessing
 import os
 import statistics
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 
@@ -35,33 +35,59 @@ TEACHERS = (0, 1)  # dense LeNet-5 networks of these seeds answer together
 
 @dataclass(frozen=True)
 class Line:
-    """One way to a file. limit: the test error in percent that it is meant to stay within. strict: no distorted copies of the images, and no
-    teacher but the dense network it starts from.
+    """One way to a file, and the test error in percent that it is meant to stay within.
+
+    start: dense network trained on 'distorted' or 'plain' images; images: what compression trains on; teacher: two dense 'lenet-5', the 'own'
+    dense network, or 'none' (labels alone).
     """
 
     network: str
     name: str
     limit: float
     stages: Stages
-    strict: bool = False
+    start: str = "distorted"
+    images: str = "distorted"
+    teacher: str = "lenet-5"
 
     def __str__(self) -> str:
         return f"{self.network}, {self.name}, {self.limit} %"
 
 
 DENSE = {  # epochs of the dense networks
-    ("lenet-300-100", False): 30, ("lenet-5", False): 16, ("lenet-300-100", True): 40, ("lenet-5", True): 12,
+    ("lenet-300-100", "distorted"): 30, ("lenet-5", "distorted"): 16, ("lenet-300-100", "plain"): 40, ("lenet-5", "plain"): 12,
 }
-THREE, ALL, STRICT_THREE, STRICT_ALL = "three stages", "all extensions", "three stages, strict", "all extensions, strict"
-
-_DENSE_LAYERS = partial(Stages, epochs=45, finish=15, bits=(3, 3, 4), heard=True)
-_WITH_CONVOLUTIONS = partial(Stages, epochs=30, finish=10, bits=(5, 4, 3, 3), heard=True)
+THREE, ALL = "three stages", "all extensions"
+_dense_layers = partial(Stages, epochs=45, finish=15, bits=(3, 3, 4), heard=True)
+_convolutions = partial(Stages, epochs=30, finish=10, bits=(4, 4, 3, 3), heard=True)
+_beyond = {"context": True, "bias_bits": 5}
+_strict = {"start": "plain", "images": "plain", "teacher": "own"}
 LINES = (
-    Line("lenet-300-100", ALL, 1.58, _DENSE_LAYERS((0.015, 0.04, 0.2), context=True, bias_bits=5)),
-    Line("lenet-300-100", THREE, 1.58, _DENSE_LAYERS((0.016, 0.042, 0.2))),
-    Line("lenet-300-100", ALL, 1.9, _DENSE_LAYERS((0.011, 0.035, 0.2), context=True, bias_bits=5)),
-    Line("lenet-300-100", THREE, 1.9, _DENSE_LAYERS((0.012, 0.037, 0.2))),
+    Line("lenet-300-100", ALL, 1.58, _dense_layers((0.015, 0.04, 0.2), **_beyond)),
+    Line("lenet-300-100", THREE, 1.58, _dense_layers((0.016, 0.042, 0.2))),
+    Line("lenet-300-100", ALL, 1.9, _dense_layers((0.011, 0.035, 0.2), **_beyond)),
+    Line("lenet-300-100", THREE, 1.9, _dense_layers((0.012, 0.037, 0.2))),
+    Line("lenet-5", ALL, 0.74, _convolutions((0.5, 0.35, 0.1, 0.3), units={"0": 7, "3": 18, "7": 100}, **_beyond)),
+    Line("lenet-5", THREE, 0.74, _convolutions((0.5, 0.35, 0.1, 0.3), units={"0": 8, "3": 20, "7": 120})),
+    Line("lenet-5", ALL, 1.0, _convolutions((0.5, 0.3, 0.1, 0.3), units={"0": 5, "3": 12, "7": 64}, **_beyond)),
+    Line("lenet-5", THREE, 1.0, _convolutions((0.5, 0.3, 0.1, 0.3), units={"0": 6, "3": 14, "7": 80})),
+    # No distorted images, no teacher but the network itself: what the published records of 2016 to 2019 allowed themselves.
+    Line("lenet-300-100", f"{ALL}, strict", 1.9, _dense_layers((0.02, 0.05, 0.25), **_beyond), **_strict),
+    Line("lenet-300-100", f"{THREE}, strict", 1.9, _dense_layers((0.03, 0.06, 0.25)), **_strict),
+    Line("lenet-5", f"{ALL}, strict", 1.0, _convolutions((0.5, 0.35, 0.1, 0.3), units={"0": 7, "3": 18, "7": 100}, **_beyond), **_strict),
+    Line("lenet-5", f"{THREE}, strict", 1.0, _convolutions((0.5, 0.35, 0.1, 0.3), units={"0": 8, "3": 20, "7": 120}), **_strict),
 )
+
+
+def without(line: Line) -> tuple[Line, ...]:
+    """The line with one ingredient left out at a time: what each is worth."""
+    stages = line.stages
+    changed = {
+        "pruned at once": {"stages": replace(stages, gradual=False)}, "score |w|": {"stages": replace(stages, heard=False)},
+        "labels alone": {"teacher": "none"}, "own teacher": {"teacher": "own"}, "plain images and own teacher": {"images": "plain", "teacher": "own"},
+        "learned grid": {"stages": replace(stages, bits=(), levels=(3, 3, 7))}, "Huffman": {"stages": replace(stages, context=False)},
+        "biases of 16 bits": {"stages": replace(stages, bias_bits=16)},
+    }
+    return tuple(replace(line, name=f"{line.name}, {name}", **change) for name, change in changed.items())
 
 
 def split(digits: Digits) -> tuple[Digits, Digits]:
@@ -89,34 +115,36 @@ def pool(kind: Augmentation | None) -> Pool:
 # Parts, each kept by the journal -----------------------------------------------------------------------------------------------------
 
 
-def dense(journal: Journal, network: str, seed: int, strict: bool) -> nn.Sequential:
+def dense(journal: Journal, network: str, start: str, seed: int) -> nn.Sequential:
     """The dense network that compression starts from."""
     model = NETWORKS[network](seed=seed)
 
     def train() -> dict:
-        epochs = DENSE[network, strict]
-        if strict:
-            images, _ = training_images()
-            fit(model, images.inputs(), images.labels, epochs=epochs, seed=seed, dropout=(0.2, 0.3) if network == "lenet-300-100" else None)
+        if start == "plain":
+            digits, dropout = training_images()[0], (0.2, 0.3) if network == "lenet-300-100" else None
+            fit(model, digits.inputs(), digits.labels, epochs=DENSE[network, start], seed=seed, dropout=dropout)
         else:
-            retrain(model.to(memory_format=torch.channels_last), pool(STRONG), epochs=epochs, lr=2e-3, seed=seed, what="dense")
+            retrain(model.to(memory_format=torch.channels_last), pool(STRONG), epochs=DENSE[network, start], lr=2e-3, seed=seed, what="dense")
         return model.state_dict()
 
-    model.load_state_dict(journal.tensors(f"dense {network} {seed} {'strict' if strict else 'ours'}", train))
+    model.load_state_dict(journal.tensors(f"dense {network} {start} {seed}", train))
     return model.eval()
 
 
 def taught(journal: Journal, line: Line, seed: int) -> Pool:
     """The images that a line trains on, with its teacher's answers."""
-    images = pool(None if line.strict else WEAK)
-    if line.strict:
-        return Pool(images.images, images.labels, answers([dense(journal, line.network, seed, True)], images))
-    return Pool(images.images, images.labels, _common_answers(journal))
+    images = pool(WEAK if line.images == "distorted" else None)
+    if line.teacher == "none":
+        return images
+    own = line.teacher == "own"
+    return Pool(images.images, images.labels,
+                answers([dense(journal, line.network, line.start, seed)], images) if own else common_answers(journal))
 
 
-def _common_answers(journal: Journal) -> torch.Tensor:
+def common_answers(journal: Journal) -> torch.Tensor:
+    """What the teachers say about the distorted images."""
     def ask() -> dict:
-        return {"logits": answers([dense(journal, "lenet-5", seed, False) for seed in TEACHERS], pool(WEAK))}
+        return {"logits": answers([dense(journal, "lenet-5", "distorted", seed) for seed in TEACHERS], pool(WEAK))}
 
     return journal.tensors("answers", ask)["logits"]
 
@@ -125,7 +153,7 @@ def one_file(journal: Journal, line: Line, seed: int) -> dict:
     """Write the file of one line and seed; return what it weighs and its error on the held-out images."""
     def make() -> dict:
         started, path = time.process_time(), journal.path(f"{line} {seed}", "qtdc")
-        start, _ = dense(journal, line.network, seed, line.strict), None
+        start = dense(journal, line.network, line.start, seed)
         report = compressed(start, line.stages, taught(journal, line, seed), seed, path)
         held_out = training_images()[1]
         return {
@@ -141,36 +169,39 @@ def one_file(journal: Journal, line: Line, seed: int) -> dict:
 # The whole ---------------------------------------------------------------------------------------------------------------------------
 
 
-def deep_compression(lines: Iterable[Line] = LINES) -> Path:
-    """Make every file, read the test images, write deep-compression.json and the best file of each network. Hours of one core in all."""
-    journal, lines = Journal("deep-compression", results.versions() | {"threads": 1}), list(lines)
-    needed = sorted({(line.network, seed, line.strict) for line in lines for seed in SEEDS} | {("lenet-5", seed, False) for seed in TEACHERS})
+def deep_compression() -> Path:
+    """Deep Compression on both LeNets: every file, its errors, and what each ingredient is worth. Hours of one core; can be interrupted."""
+    journal = Journal("deep-compression", results.versions() | {"threads": 1})
+    ablated = without(LINES[0])
+    parts = [(line, seed) for line in LINES for seed in SEEDS] + [(line, SEEDS[0]) for line in ablated]
+    needed = sorted({(line.network, line.start, seed) for line, seed in parts} | {("lenet-5", "distorted", seed) for seed in TEACHERS})
     _side_by_side("dense networks", [partial(dense, journal, *each) for each in needed])
-    _side_by_side("teacher", [partial(_common_answers, journal)])
-    _side_by_side("files", [partial(one_file, journal, line, seed) for line in lines for seed in SEEDS])
-    measured = [_line_result(journal, line) for line in lines]
-    for network in NETWORKS:
-        _keep_best(journal, network, lines)
-    return results.record("deep-compression", {"lines": measured, "held_out_images": HELD_OUT})
+    _side_by_side("teacher", [partial(common_answers, journal)])
+    _side_by_side("files", [partial(one_file, journal, *part) for part in parts])
+    data = {
+        "held_out_images": HELD_OUT, "lines": [_read_test(journal, line) for line in LINES],
+        "left_out": [{"ingredient": line.name.split(", ")[-1], **one_file(journal, line, SEEDS[0])} for line in ablated],
+    }
+    for line in (LINES[0], next(line for line in LINES if line.network == "lenet-5")):
+        _keep_best(journal, line)
+    return results.record("deep-compression", data)
 
 
-def _line_result(journal: Journal, line: Line) -> dict:
-    test = mnist("test")
-    runs = [one_file(journal, line, seed) for seed in SEEDS]
+def _read_test(journal: Journal, line: Line) -> dict:
+    """The runs of a line with their errors on the test images, and the medians."""
+    test, runs = mnist("test"), [one_file(journal, line, seed) for seed in SEEDS]
     for run in runs:
         run["test_error_percent"] = error_percent(decompress(journal.path(f"{line} {run['seed']}", "qtdc")), test)
-        run["dense_test_error_percent"] = error_percent(dense(journal, line.network, run["seed"], line.strict), test)
+        run["dense_test_error_percent"] = error_percent(dense(journal, line.network, line.start, run["seed"]), test)
     median = {f"median_{key}": statistics.median(run[key] for run in runs) for key in ("ratio", "test_error_percent", "bytes")}
-    return {"network": line.network, "line": line.name, "limit_percent": line.limit, "strict": line.strict, **median,
-            "stages": asdict(line.stages), "runs": runs}
+    about = {key: value for key, value in asdict(line).items() if key != "name"}
+    return {**about, "line": line.name, "limit_percent": about.pop("limit"), **median, "runs": runs}
 
 
-def _keep_best(journal: Journal, network: str, lines: list[Line]) -> None:
-    """The file that the book shows: of the first line with all extensions, the seed of least held-out error."""
-    line = next((line for line in lines if (line.network, line.name) == (network, ALL)), None)
-    if line:
-        best = min(SEEDS, key=lambda seed: (one_file(journal, line, seed)["held_out_percent"], seed))
-        results.replace_file(results.RESULTS / f"{network}.qtdc", journal.path(f"{line} {best}", "qtdc").read_bytes())
+def _keep_best(journal: Journal, line: Line) -> None:
+    """The file that the book shows: the seed of least error on the held-out images."""
+    best = min(SEEDS, key=lambda seed: (one_file(journal, line, seed)["held_out_percent"], seed))
+    results.replace_file(results.RESULTS / f"{line.network}.qtdc", journal.path(f"{line} {best}", "qtdc").read_bytes())
 
 
 def _side_by_side(what: str, parts: list[Callable]) -> None:

@@ -104,7 +104,14 @@ def ranges() -> Path:
     return measure()
 
 
-RECIPES: dict[str, Callable[[], Path]] = {"lenets": lenets, "int8-speed": int8_speed, "ranges": ranges}
+def deep_compression() -> Path:
+    """Both LeNets as the smallest files within an error, five seeds each, and what each ingredient is worth; see `qtoolkit.lab.deep_compression`."""
+    from qtoolkit.lab.deep_compression import deep_compression as measure
+
+    return measure()
+
+
+RECIPES: dict[str, Callable[[], Path]] = {"lenets": lenets, "int8-speed": int8_speed, "ranges": ranges, "deep-compression": deep_compression}
 
 
 def reproduce(name: str) -> Path:

@@ -27,7 +27,8 @@ class Stages:
     """One way from a dense network to a file; every tuple has one value a layer.
 
     density: weights kept, ranked in their layer by |w|, or if `heard` by |w| rms(x). units: hidden units kept, by layer name, before single
-    weights go. bits: shared values by k-means, or levels: a learned grid. context: coded by context instead of Huffman. bias_bits: as in `Recipe`.
+    weights go. gradual: on a cubic schedule over the first half of the epochs, not all at once. bits: shared values by k-means, or levels: a
+    learned grid. context: coded by context instead of Huffman. bias_bits: as in `Recipe`.
     """
 
     density: tuple[float, ...]
@@ -37,6 +38,7 @@ class Stages:
     levels: tuple[int, ...] = ()
     context: bool = False
     heard: bool = False
+    gradual: bool = True
     units: Mapping[str, int] = field(default_factory=dict)
     bias_bits: int = 8
     lr: float = 2e-3
@@ -53,9 +55,10 @@ def compressed(dense: nn.Sequential, stages: Stages, pool: Pool, seed: int, path
 
 
 def pruned(model: nn.Sequential, stages: Stages, pool: Pool, seed: int) -> nn.Sequential:
-    """Prune along a cubic schedule over the first half of the training, then train what is left. In place."""
+    """Prune, and train what is left. In place."""
     choose = (lambda density: layer_masks(activation_scores(model, _some(pool)), density)) if stages.heard else None
-    schedule = GradualPruning(model, named(model, stages.density), stop=steps_of(pool, stages.epochs) // 2, choose=choose)
+    last = steps_of(pool, stages.epochs) // 2 if stages.gradual else 1
+    schedule = GradualPruning(model, named(model, stages.density), stop=last, choose=choose)
     retrain(model, pool, epochs=stages.epochs, lr=stages.lr, seed=seed, after_step=schedule.step, what="pruning")
     return clear_dead_units_(model)
 

@@ -8,6 +8,7 @@ from qtoolkit.lab.widgets.base import Widget
 from qtoolkit.lab.widgets.brightness import Brightness
 from qtoolkit.lab.widgets.codebooks import GridLevels, KMeansSettles
 from qtoolkit.lab.widgets.digits import BitsAndAccuracy, NetworkOnDigits, PixelBits
+from qtoolkit.lab.widgets.file_bytes import FileBytes, Stage, WhereTheBytesGo
 from qtoolkit.lab.widgets.huffman_tree import HuffmanTree
 from qtoolkit.lab.widgets.number_line import NumberLine
 from qtoolkit.lab.widgets.outlier import OneOutlier
@@ -16,4 +17,4 @@ from qtoolkit.lab.widgets.ranges import ClipRange, KLView
 from qtoolkit.lab.widgets.scale_sharing import ScaleSharing
 from qtoolkit.lab.widgets.vector_plane import VectorPlane
 
-__all__ = ["BitsAndAccuracy", "Brightness", "ClipRange", "GridLevels", "HuffmanTree", "KLView", "KMeansSettles", "NetworkOnDigits", "NumberLine", "OneOutlier", "PixelBits", "Quiz", "ScaleSharing", "VectorPlane", "Widget", "quiz"]
+__all__ = ["BitsAndAccuracy", "Brightness", "ClipRange", "FileBytes", "GridLevels", "HuffmanTree", "KLView", "KMeansSettles", "NetworkOnDigits", "NumberLine", "OneOutlier", "PixelBits", "Quiz", "ScaleSharing", "Stage", "VectorPlane", "WhereTheBytesGo", "Widget", "quiz"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import sys
 import warnings
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ _SIGNATURES = {  # name -> argument types; every function returns int unless _RE
     "qk_huffman_decode": (_POINTER, _LONG, _POINTER, _LONG, _LONG, _POINTER, _INT),
     "qk_huffman_encode": (_POINTER, _LONG, _POINTER, _LONG, _POINTER, _LONG, _POINTER),
     "qk_conv_int8": (_POINTER, _LONG, _POINTER, _LONG, _LONG, _POINTER, _POINTER, _LONG, _INT),
+    "qk_torch_operator": (_POINTER, ctypes.c_char_p),
     "qk_use_isa": (ctypes.c_char_p,),
     "qk_limit": (ctypes.c_char_p, _LONG),
     "qk_isa": (),
@@ -83,6 +85,15 @@ def _choose(library: ctypes.CDLL | None, name: str) -> None:
 
 
 library, _path, _reason = _load_or_complain()
+
+
+def bind(name: str) -> bool:
+    """Let torch call the kernel of the operator `name` without Python on the way; False if that is not possible here."""
+    suffix = ".dylib" if sys.platform == "darwin" else ".so"
+    path = Path(torch.__file__).parent / "lib" / f"libtorch_cpu{suffix}"
+    if library is None or not path.exists():
+        return False
+    return library.qk_torch_operator(ctypes.CDLL(str(path))._handle, name.encode()) == 0
 
 
 def info() -> dict:

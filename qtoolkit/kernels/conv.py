@@ -37,7 +37,7 @@ def output_size(x: Tensor, kernel: list[int], stride: list[int], padding: list[i
 
 def _check(x: Tensor, layer: Tensor, out_channels: int, kernel: list[int], stride: list[int], padding: list[int], dilation: list[int]) -> None:
     if x.dtype is not torch.int8:
-        raise TypeError(f"x has dtype {x.dtype}, expected int8 codes; use torch.ops.qtoolkit.quantize_int8 first")
+        raise ValueError(f"x has dtype {x.dtype}, expected int8 codes; use torch.ops.qtoolkit.quantize_int8 first")
     if x.dim() != 4:
         raise ValueError(f"x has shape {tuple(x.shape)}, expected (images, channels, height, width)")
     for name, pair, least in (("kernel", kernel, 1), ("stride", stride, 1), ("padding", padding, 0), ("dilation", dilation, 1)):

@@ -19,12 +19,12 @@ _LANE, _BAD_CODE = 4096, 1
 
 def _check_lengths(lengths: Tensor) -> None:
     if lengths.dtype is not torch.uint8 or lengths.dim() != 1 or not lengths.is_contiguous():
-        raise TypeError(f"lengths are {lengths.dtype} of shape {tuple(lengths.shape)}, expected contiguous 1-D uint8 codeword lengths")
+        raise ValueError(f"lengths are {lengths.dtype} of shape {tuple(lengths.shape)}, expected contiguous 1-D uint8 codeword lengths")
 
 
 def _check_decode(stream: Tensor, lengths: Tensor, count: int) -> None:
     if stream.dtype is not torch.uint8 or stream.dim() != 1:
-        raise TypeError(f"stream is {stream.dtype} of shape {tuple(stream.shape)}, expected 1-D uint8 bytes")
+        raise ValueError(f"stream is {stream.dtype} of shape {tuple(stream.shape)}, expected 1-D uint8 bytes")
     _check_lengths(lengths)
     if not 0 <= count <= 8 * stream.numel():
         raise ValueError(f"{stream.numel()} bytes cannot hold {count} symbols; the data are damaged or cut short")
@@ -32,7 +32,7 @@ def _check_decode(stream: Tensor, lengths: Tensor, count: int) -> None:
 
 def _check_encode(symbols: Tensor, lengths: Tensor) -> None:
     if symbols.dtype is not torch.int16 or symbols.dim() != 1:
-        raise TypeError(f"symbols are {symbols.dtype} of shape {tuple(symbols.shape)}, expected 1-D int16")
+        raise ValueError(f"symbols are {symbols.dtype} of shape {tuple(symbols.shape)}, expected 1-D int16")
     _check_lengths(lengths)
 
 

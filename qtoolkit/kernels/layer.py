@@ -137,10 +137,9 @@ def unpack_plan(plan: Tensor) -> tuple[list[Tensor], float, int]:
 
 
 def as_bytes(layer: Tensor) -> Tensor:
-    """Return `layer` if it is a contiguous 1-D uint8 tensor, else raise TypeError or ValueError."""
+    """Return `layer` if it is a contiguous 1-D uint8 tensor, else raise ValueError."""
     if layer.dtype != torch.uint8 or layer.dim() != 1 or not layer.is_contiguous():
-        raise (TypeError if layer.dtype != torch.uint8 else ValueError)(
-            f"the layer is {layer.dtype} of shape {tuple(layer.shape)}, expected contiguous 1-D uint8 bytes from pack_layer")
+        raise ValueError(f"the layer is {layer.dtype} of shape {tuple(layer.shape)}, expected contiguous 1-D uint8 bytes from pack_layer")
     return layer
 
 

@@ -8,8 +8,8 @@
 
 x is (..., K), the result (..., out_features); int8_plan flattens all but the first axis. `layer` is the bytes from
 `layer.pack_layer`, `plan` those from `layer.pack_plan`; `out_features` repeats what they say, for shape inference without data.
-They are for inference: no gradient flows through them. Wrong types raise TypeError; sizes that do not fit, bytes that are not a
-layer, NaN and infinity raise ValueError. What each computes is written in reference.py, which they meet bit for bit.
+They are for inference: no gradient flows through them. Wrong dtypes, sizes that do not fit, bytes that are not a layer, NaN and
+infinity raise ValueError. What each computes is written in reference.py, which they meet bit for bit.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from qtoolkit.kernels import native, portable
+from qtoolkit.kernels._lib import bind
 from qtoolkit.kernels._lib import library as _library
 from qtoolkit.kernels.layer import as_bytes
 
@@ -28,13 +29,13 @@ _torch_library = torch.library.Library("qtoolkit", "DEF")
 
 def check_int8(x: Tensor, layer: Tensor, out_features: int) -> None:
     if x.dtype is not torch.int8:
-        raise TypeError(f"x has dtype {x.dtype}, expected int8 codes; use torch.ops.qtoolkit.quantize_int8 first")
+        raise ValueError(f"x has dtype {x.dtype}, expected int8 codes; use torch.ops.qtoolkit.quantize_int8 first")
     _check_sizes(x, layer, out_features)
 
 
 def check_float(x: Tensor, layer: Tensor, out_features: int) -> None:
     if not x.dtype.is_floating_point:
-        raise TypeError(f"x has dtype {x.dtype}, expected a floating-point dtype; convert it with x.float()")
+        raise ValueError(f"x has dtype {x.dtype}, expected a floating-point dtype; convert it with x.float()")
     _check_sizes(x, layer, out_features)
 
 
@@ -48,7 +49,7 @@ def _check_sizes(x: Tensor, layer: Tensor, out_features: int) -> None:
 
 def _check_quantize(x: Tensor, scale: float, zero_point: int) -> None:
     if not x.dtype.is_floating_point:
-        raise TypeError(f"x has dtype {x.dtype}, expected a floating-point dtype; convert it with x.float()")
+        raise ValueError(f"x has dtype {x.dtype}, expected a floating-point dtype; convert it with x.float()")
     if not 1e-38 < scale < 1e38:
         raise ValueError(f"scale is {scale}, expected a positive finite float32")
     if not -128 <= zero_point <= 127:
@@ -69,7 +70,10 @@ def _codes_shape(x: Tensor, scale: float, zero_point: int) -> Tensor:
 
 
 def register(signature: str, kernel, check, shape):
-    """One operator: its schema, its kernel behind the check of its arguments, and its shape rule for tracing; returns it."""
+    """One operator: its schema, its kernel behind the check of its arguments, and its shape rule for tracing; returns it.
+
+    Where the compiled library can serve torch directly, this kernel becomes the twin `_NAME`, for all that is not the plain case.
+    """
     name = signature.split("(")[0]
 
     def checked(*arguments):
@@ -81,7 +85,10 @@ def register(signature: str, kernel, check, shape):
         return shape(*arguments)
 
     _torch_library.define(signature)
-    _torch_library.impl(name, checked, "CPU")
+    twin = "_" if bind(name) else ""
+    if twin:
+        _torch_library.define(twin + signature)
+    _torch_library.impl(twin + name, checked, "CPU")
     torch.library.register_fake(f"qtoolkit::{name}", traced, lib=_torch_library)
     return getattr(torch.ops.qtoolkit, name).default
 

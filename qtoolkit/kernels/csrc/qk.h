@@ -1,4 +1,4 @@
-// The C interface of the kernels: all that Python (through ctypes) or any other language needs to know.
+// The C interface of the kernels: all that Python (ctypes), torch (torch_ops.cpp) or any other language needs to know.
 //
 // A *layer* is one block of bytes that holds everything a call needs: sizes, biases, scales and packed weights. It is
 // prepared once (qtoolkit/kernels/layer.py writes it), can be saved, and moves between machines: every instruction set
@@ -112,6 +112,10 @@ QK_API int qk_table(const void* layer, int64_t bytes, const float* x, int64_t ro
 QK_API int qk_sparse(const void* layer, int64_t bytes, const float* x, int64_t rows, int64_t k, float* out, int64_t n, int threads);
 // A chain of layers in one call: quantize, int8 layers, and the last layer's real output.
 QK_API int qk_plan(const void* plan, int64_t bytes, const float* x, int64_t rows, int64_t k, float* out, int64_t n, int threads);
+
+// Make torch call one of these kernels directly for the operator qtoolkit::NAME (torch_ops.cpp). `torch_library` is the handle of
+// the loaded libtorch_cpu. 0, or 1 if there is no such operator here or no such interface there.
+QK_API int qk_torch_operator(void* torch_library, const char* name);
 
 // Canonical Huffman codes in lanes of 4096 symbols. `lengths` has one codeword length (0 to 15) for each of `symbols` symbols.
 QK_API int qk_huffman_decode(const uint8_t* stream, int64_t bytes, const uint8_t* lengths, int64_t symbols, int64_t count,

@@ -120,7 +120,10 @@ def to_bytes(container: Container) -> bytes:
 
 
 def from_bytes(data: bytes, max_decoded_bytes: int = MAX_DECODED_BYTES) -> Container:
-    """Parse and check a file's bytes; bodies stay encoded. Raises BadFile, never anything else."""
+    """Parse and check a file's bytes; bodies stay encoded. Raises BadFile, never anything else.
+
+    See: book/chapters/19-a-network-in-a-file.ipynb#back-again-bit-for-bit
+    """
     reader = Reader(data)
     if reader.take(min(4, len(data))) != MAGIC:
         raise BadFile(f"the file begins with {bytes(data[:4])!r}, expected {MAGIC!r}: not a compressed network of this kind")

@@ -83,6 +83,8 @@ def grid_(model: nn.Module, levels: int | Mapping[str, int]) -> nn.Module:
     """Put the weights of every Linear and Conv layer with any on a learned grid, in place; `ungrid_` ends it, exactly.
 
     Build the optimizer after this call: each layer has gained the parameter `step`.
+
+    See: book/chapters/19-a-network-in-a-file.ipynb#beyond-a-grid-and-a-context
     """
     layers = weight_layers(model)
     each = levels if isinstance(levels, Mapping) else dict.fromkeys(layers, levels)

@@ -98,6 +98,9 @@ def compress(model: nn.Module, path: str | Path, recipe: Recipe = Recipe(), prog
     Everything in its state_dict is in the file (biases, batch norms, buffers), and what decodes is what `inspect` describes. The
     report's `bytes` is the length of the file. `progress(layer name)` is called before each layer. Raises ValueError for NaN or
     infinite weights, a model without Linear or Conv layers, or a recipe for layers that are not there.
+
+    See: book/chapters/19-a-network-in-a-file.ipynb#the-run
+    See: book/chapters/19-a-network-in-a-file.ipynb#the-file-byte-by-byte
     """
     plain = unshare_(copy.deepcopy(model)) if any(map(is_shared, weight_layers(model).values())) else model
     layers = {f"{name}.weight".lstrip("."): recipe.layers.get(name, recipe.default) for name in weight_layers(plain)}
@@ -140,6 +143,9 @@ def decompress(path: str | Path, model: nn.Module | None = None, max_decoded_byt
 
     Raises BadFile, before anything is changed, for a file that is damaged, cut short, hostile, of a newer version, or made from
     another network; ValueError when the file has no description of its network and no `model` is given.
+
+    See: book/chapters/19-a-network-in-a-file.ipynb#the-run
+    See: book/chapters/19-a-network-in-a-file.ipynb#the-file-byte-by-byte
     """
     content = container.read(path, max_decoded_bytes)
     tensors = read_tensors(content)
@@ -178,7 +184,10 @@ def _check_fit(path: str | Path, tensors: Mapping[str, Tensor], model: nn.Module
 
 
 def inspect(path: str | Path, max_decoded_bytes: int = MAX_DECODED_BYTES) -> Report:
-    """What a file holds, in the paper's columns, read from the file alone (no weights are rebuilt). Raises BadFile."""
+    """What a file holds, in the paper's columns, read from the file alone (no weights are rebuilt). Raises BadFile.
+
+    See: book/chapters/19-a-network-in-a-file.ipynb#the-run
+    """
     return report_of(container.read(path, max_decoded_bytes), Path(path).stat().st_size)
 
 

@@ -62,7 +62,10 @@ def living_units(model: nn.Sequential) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def sort_units_(model: nn.Sequential) -> nn.Sequential:
-    """Renumber the hidden units of every layer, those with most weights first, in place: a free gain for the coder of the places."""
+    """Renumber the hidden units of every layer, those with most weights first, in place: a free gain for the coder of the places.
+
+    See: book/chapters/19-a-network-in-a-file.ipynb#beyond-a-grid-and-a-context
+    """
     for layer, reader in pairwise(_chain(model).values()):
         order = (layer.weight.flatten(1) != 0).sum(1).argsort(descending=True, stable=True)
         read = _by_unit(reader, len(layer.bias))

@@ -40,6 +40,8 @@ def fields(data: bytes) -> list[Field]:
     >>> from qtoolkit.compression.container import Container, to_bytes
     >>> [f"{f.label}: {f.value}" for f in fields(to_bytes(Container([], 0)))][:2]
     ["magic: b'QTDC'", 'version: 1']
+
+    See: book/chapters/19-a-network-in-a-file.ipynb#the-file-byte-by-byte
     """
     content = container.from_bytes(data)
     walk = _Walk(data)

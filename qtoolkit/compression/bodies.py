@@ -94,9 +94,15 @@ def uniform_grid(tensor: Tensor, bits: int) -> tuple[Tensor, Tensor]:
 
 
 def encode_uniform(tensor: Tensor, bits: int) -> bytes:
-    """A UNIFORM body: float32 scale and `bits`-bit two's complement codes of a real tensor."""
+    """A UNIFORM body: float32 scale and `bits`-bit two's complement codes of a real tensor, without the zeros at its end.
+
+    Those are the biases of units that are no longer there, once `units.sort_units_` has put the others first.
+    """
     scale, codes = uniform_grid(tensor, bits)
-    return tensor_header(tensor.shape, tensor.dtype) + struct.pack("<Bf", bits, float(scale)) + pack(codes, bits).numpy().tobytes()
+    codes = codes.reshape(-1)
+    stored = codes[: int(codes.nonzero().max()) + 1] if codes.any() else codes[:0]
+    packed = pack(stored, bits).numpy().tobytes() if stored.numel() else b""
+    return tensor_header(tensor.shape, tensor.dtype) + struct.pack("<Bf", bits, float(scale)) + packed
 
 
 def decode_uniform(reader: Reader, budget: Budget) -> Tensor:
@@ -104,6 +110,8 @@ def decode_uniform(reader: Reader, budget: Budget) -> Tensor:
     bits, scale = struct.unpack("<Bf", reader.take(5))
     if not 2 <= bits <= 16 or not 0 < scale < float("inf") or not dtype.is_floating_point:
         raise BadFile(f"{reader.what} is {bits}-bit codes of scale {scale} for {dtype}; it is damaged")
-    count = math.prod(shape)
-    codes = unpack(from_raw(reader.take(packed_size(count, bits)), torch.uint8), bits, count, signed=True) if count else torch.empty(0)
+    codes = torch.zeros(math.prod(shape))
+    packed = from_raw(reader.take(min(reader.left, packed_size(codes.numel(), bits))), torch.uint8)
+    if stored := min(codes.numel(), 8 * packed.numel() // bits):
+        codes[:stored] = unpack(packed, bits, stored, signed=True).float()
     return (codes * torch.tensor(scale, dtype=torch.float32)).to(dtype).reshape(shape)

@@ -126,11 +126,12 @@ def _dense(walk: _Walk, section: container.Section) -> None:
 
 
 def _uniform(walk: _Walk, section: container.Section) -> None:
-    count = _shape(walk)
+    end = walk.reader.at + len(section.body)
+    _shape(walk)
     bits = walk.take("bits of a code", "shape", Reader.u8)
     walk.take("scale", "rest", lambda r: struct.unpack("<f", r.take(4))[0], lambda scale: f"{scale:.4g}")
     decoded = sections.decode(section, Budget(1 << 33))
-    walk.take("codes", "rest", lambda r: r.take(packed_size(count, bits)), lambda _: f"{bits} bits each; times the scale they are {_numbers(decoded)}")
+    walk.take("codes", "rest", lambda r: r.take(end - r.at), lambda _: f"{bits} bits each; times the scale they are {_numbers(decoded)}")
 
 
 def _codebook(walk: _Walk) -> int:

@@ -112,6 +112,13 @@ def test_uniform_tensors_are_on_their_grid(bits):
     assert torch.equal(decode(Section(UNIFORM, "b", encode_uniform(zeros, bits)), Budget(20)), zeros)
 
 
+@pytest.mark.parametrize("bits", [2, 5, 8])
+def test_zeros_at_the_end_of_a_uniform_tensor_cost_nothing(bits):
+    bias = torch.tensor([0.5, 0.0, -1.0] + [0.0] * 997)
+    body = encode_uniform(bias, bits)
+    assert len(body) <= 2 + 2 + 5 + 3 and torch.equal(decode(Section(UNIFORM, "b", body), Budget(4000)) != 0, bias != 0 if bits > 2 else bias == -1)
+
+
 @given(st.integers(0, 9), st.integers(1, 40), st.floats(0, 1), st.sampled_from([0, 1, 3, 5, 8, 12]), st.booleans())
 def test_shared_tensors_come_back_bit_for_bit(seed, size, density, index_bits, huffman):
     generator = torch.Generator().manual_seed(seed)

@@ -62,7 +62,7 @@ _convolutions = partial(Stages, epochs=30, finish=10, bits=(4, 4, 3, 3), heard=T
 _beyond = {"context": True, "bias_bits": 5}
 _strict = {"start": "plain", "images": "plain", "teacher": "own"}
 LINES = (
-    Line("lenet-300-100", ALL, 1.58, _dense_layers((0.015, 0.04, 0.2), **_beyond)),
+    Line("lenet-300-100", ALL, 1.58, _dense_layers((0.017, 0.042, 0.2), **_beyond)),
     Line("lenet-300-100", THREE, 1.58, _dense_layers((0.016, 0.042, 0.2))),
     Line("lenet-300-100", ALL, 1.9, _dense_layers((0.011, 0.035, 0.2), **_beyond)),
     Line("lenet-300-100", THREE, 1.9, _dense_layers((0.012, 0.037, 0.2))),

@@ -126,3 +126,14 @@ def test_nothing_serious_for_the_accessibility_checker_and_no_sideways_scroll(br
         ready(watched.page, 2)
         assert violations(watched.page, "main") == []
         assert sideways_scroll(watched.page) == 0
+
+
+def test_a_phone_sees_the_rows_around_the_cursor(browser, home, data):
+    with opened(browser, home, width=360) as watched:
+        widget = ready(watched.page, 2)[0]
+        cells, slider = widget.locator("svg g"), widget.get_by_role("slider")
+        assert cells.count() == 14 * 8 < len(data)
+        slider.focus()
+        slider.press("End")
+        assert cells.count() <= 14 * 8 and cells.last.text_content() == f"{data[-1]:02x}"
+        assert widget.locator("svg").get_attribute("aria-label").endswith(f"the byte {len(data) - 1} is marked")

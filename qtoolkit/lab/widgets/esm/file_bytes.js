@@ -4,7 +4,7 @@ import { harmed, refusal } from "./file_reader.js";
 import { bytes, h, mount, s } from "./dom.js";
 import { drawing, text } from "./figures.js";
 
-const ROW = 23, LEFT = 40;
+const ROW = 23, LEFT = 40, PHONE_ROWS = 14;
 const KINDS_OF_BYTE = { frame: ["#8a8f98", "frame, names"], shape: ["#cc79a7", "shapes, widths"], codebook: ["#009e73", "codebook"], gaps: ["#0072b2", "gaps"], table: ["#b8a200", "Huffman tables"], codes: ["#d55e00", "codes"], rest: ["#56b4e9", "biases"] };
 const WHY = {
   magic: "the file does not begin with QTDC: not a compressed network of this kind",
@@ -18,17 +18,20 @@ const column = (width) => (width >= 520 ? 16 : 8);
 
 function hexView(width, data, parts, at, shown, move) {
   const across = column(width), room = Math.min((width - LEFT) / across, 36), field = parts.findIndex(([start, end]) => at >= start && at < end);
-  const cell = (byte, i) => {
+  const rows = Math.ceil(data.length / across), seen = width >= 520 ? rows : Math.min(rows, PHONE_ROWS);
+  const top = Math.max(0, Math.min(Math.floor(at / across) - Math.floor(seen / 2), rows - seen));
+  const cell = (i) => {
     const [start, end, , kind] = parts.find(([from, to]) => i >= from && i < to), here = i >= parts[field][0] && i < parts[field][1];
-    const x = LEFT + (i % across) * room, y = Math.floor(i / across) * ROW, gone = i >= shown.length, changed = !gone && shown[i] !== byte;
+    const x = LEFT + (i % across) * room, y = (Math.floor(i / across) - top) * ROW, gone = i >= shown.length, changed = !gone && shown[i] !== data[i];
     const nodes = [s("rect", { x: x.toFixed(1), y: y + 1, width: (room - 1).toFixed(1), height: ROW - 2, fill: KINDS_OF_BYTE[kind][0], "fill-opacity": gone ? 0.05 : here ? 0.5 : 0.2 })];
     if (i === at) nodes.push(s("rect", { x: (x + 0.5).toFixed(1), y: y + 1.5, width: (room - 2).toFixed(1), height: ROW - 3, fill: "none", stroke: "var(--qt-ink)", "stroke-width": 2.5 }));
     if (!gone) nodes.push(text((x + room / 2).toFixed(1), y + 16, hex(shown[i]), { "text-anchor": "middle", class: changed || i === at ? "qt-strong" : "", "text-decoration": changed ? "underline" : null }));
     return s("g", { onclick: () => move(i), style: "cursor: pointer" }, nodes);
   };
-  const offsets = Array.from({ length: Math.ceil(data.length / across) }, (_, row) => text(LEFT - 8, row * ROW + 16, String(row * across), { "text-anchor": "end" }));
-  return drawing(LEFT + across * room, Math.ceil(data.length / across) * ROW, `${data.length} bytes of a file in hexadecimal, the byte ${at} is marked`,
-    offsets, [...data].map(cell));
+  const offsets = Array.from({ length: seen }, (_, row) => text(LEFT - 8, row * ROW + 16, String((top + row) * across), { "text-anchor": "end" }));
+  const first = top * across, many = Math.min(data.length, (top + seen) * across) - first;
+  return drawing(LEFT + across * room, seen * ROW, `${many} of ${data.length} bytes of a file in hexadecimal, the byte ${at} is marked`,
+    offsets, Array.from({ length: many }, (_, i) => cell(first + i)));
 }
 
 const legend = () => h("div", { class: "qt-facts" }, Object.values(KINDS_OF_BYTE).map(([color, name]) => h("span", {},
@@ -46,7 +49,7 @@ function story(data, parts, at, harm, shown) {
 function render({ model, el }) {
   const data = bytes(model.get("data")), parts = model.get("fields"), last = data.length - 1;
   const controls = [
-    { kind: "slider", key: "at", label: "byte under the cursor", min: 0, max: last, value: model.get("at"), text: (v) => `${v} of 0 to ${last}` },
+    { kind: "slider", key: "at", label: "byte under the cursor", min: 0, max: last, value: model.get("at"), text: (v) => `${v} (0 to ${last})` },
     { kind: "choice", key: "harm", label: "do there", options: [["nothing", "nothing"], ["flip", "flip a bit"], ["cut", "cut the file"]], value: "nothing" },
   ];
   const move = (i) => {

@@ -29,7 +29,8 @@ function story(name, stages, at, layers, parts) {
   const kinds = byPart(rows).map((size, i) => [size, parts[i]]).filter(([size]) => size).map(([size, part]) => `${part} ${share(size)}`).join(", ");
   const heaviest = layers[byLayer(rows).indexOf(Math.max(...byLayer(rows)))];
   const before = at ? ` The stage before took ${count(stageBytes(stages[at - 1][2]))}.` : "";
-  return `${name}, ${stage}: ${count(total)}, ${say(dense / total)} times smaller than dense, ${say(error)} % of the test digits wrong. Shares: ${kinds}. The heaviest row is ${heaviest}.${before}`;
+  const smaller = at ? `${say(dense / total)} times smaller than dense` : "nothing compressed yet";
+  return `${name}, ${stage}: ${count(total)}, ${smaller}, ${say(error)} % of the test digits wrong. Shares: ${kinds}. The heaviest row is ${heaviest}.${before}`;
 }
 
 function render({ model, el }) {

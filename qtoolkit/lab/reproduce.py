@@ -111,7 +111,15 @@ def deep_compression() -> Path:
     return measure()
 
 
-RECIPES: dict[str, Callable[[], Path]] = {"lenets": lenets, "int8-speed": int8_speed, "ranges": ranges, "deep-compression": deep_compression}
+def kernel_ladder() -> Path:
+    """One product from a Python loop up to the compiled kernels, and this machine's limits, on one thread; see `qtoolkit.lab.ladder`."""
+    from qtoolkit.lab.ladder import reproduce as measure
+
+    return measure()
+
+
+RECIPES: dict[str, Callable[[], Path]] = {"lenets": lenets, "int8-speed": int8_speed, "ranges": ranges, "deep-compression": deep_compression,
+                                          "kernel-ladder": kernel_ladder}
 
 
 def reproduce(name: str) -> Path:

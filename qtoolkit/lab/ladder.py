@@ -1,0 +1,182 @@
+"""Chapter 12's measurements: the same product from a Python loop up to the compiled kernel, on this machine's own roofline.
+
+Every part is a function that takes a few seconds; where the kernels are not compiled, `parts` hands out the recorded file instead.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from qtoolkit.kernels import bench, groupwise, info, ops, sparse, table
+from qtoolkit.kernels._lib import use_isa
+from qtoolkit.kernels.layer import pack_layer
+from qtoolkit.kernels.reference import quantize_multiplier
+from qtoolkit.kernels.roofline import linear_work
+from qtoolkit.lab import results
+
+NAME = "kernel-ladder"
+WORKING_SETS = {"16 KiB": 1 << 14, "256 KiB": 1 << 18, "1 MiB": 1 << 20, "16 MiB": 1 << 24, "128 MiB": 1 << 27}
+SHAPE = (64, 1024, 1024)
+ISAS = {"scalar": "plain C++", "neon": "NEON", "avx2": "AVX2", "avxvnni": "AVX-VNNI", "avx512vnni": "AVX-512 VNNI",
+        "avx512": "AVX-512 VNNI and popcount"}
+
+
+def python_product(x: list[list[int]], w: list[list[int]]) -> list[list[int]]:
+    """sum_k x_mk w_nk with three loops, the definition.
+
+    >>> python_product([[1, 2]], [[3, 4], [5, 6]])
+    [[11, 17]]
+
+    See: book/chapters/12-inside-a-kernel.ipynb#the-bottom-rung
+    """
+    y = [[0] * len(w) for _ in x]
+    for m in range(len(x)):
+        for n in range(len(w)):
+            for k in range(len(x[m])):
+                y[m][n] += x[m][k] * w[n][k]
+    return y
+
+
+def limits() -> dict:
+    """The machine's limits on one thread: peaks in G multiply-adds a second, bandwidths in GB/s by working set.
+
+    Raises RuntimeError where the kernels are not compiled.
+    See: book/chapters/12-inside-a-kernel.ipynb#the-roofline
+    """
+    bench.require_native()
+    seen = bench.Limits()
+    peaks = {}
+    for isa in info()["isas_available"]:
+        with use_isa(isa):
+            peaks[isa] = round(bench.Limits().get("int8") / 1e9, 1)
+    return {
+        "isa": info()["isa"], "int8": peaks, "float": round(seen.get("float") / 1e9, 1),
+        "read": {name: round(seen.get("read", size) / 1e9, 1) for name, size in WORKING_SETS.items()},
+    }
+
+
+def rungs(seconds: float = 1.5) -> list[dict]:
+    """The ladder: one row for each way to multiply, with its shape, microseconds and G multiply-adds a second."""
+    bench.require_native()
+    rows = [_python_rung()]
+    m, k, n = SHAPE
+    x, weight, layer = _layer(m, k, n)
+    wide, wide_weight, real, real_weight = x.int(), weight.int().T, x.float(), weight.float()
+    runs: dict[str, Callable[[], object]] = {"torch int32": lambda: wide @ wide_weight,
+                                             "torch float32": lambda: torch.nn.functional.linear(real, real_weight),
+                                             "torch int8 (_int_mm)": lambda: torch._int_mm(x, weight.T)}
+    for isa in [name for name in ISAS if name in info()["isas_available"]]:
+        runs[f"int8, {ISAS[isa]}"] = partial(_with_isa, isa, lambda: ops.int8_linear(x, layer, n))
+    return rows + [_row(name, SHAPE, us, 8 if "int8" in name else 32) for name, us in _times(runs, seconds).items()]
+
+
+def batches(seconds: float = 1.0) -> list[dict]:
+    """The int8 operator on a 1024 x 1024 layer, from 1 row to 256."""
+    bench.require_native()
+    rows, (_, k, n) = [], SHAPE
+    prepared = {m: _layer(m, k, n) for m in (1, 2, 4, 8, 16, 64, 256)}
+    runs = {str(m): partial(ops.int8_linear, x, layer, n) for m, (x, _, layer) in prepared.items()}
+    for name, us in _times(runs, seconds).items():
+        rows.append(_row(f"batch {name}", (int(name), k, n), us, 8))
+    return rows
+
+
+def fewer_bits(seconds: float = 1.5) -> list[dict]:
+    """One row times a 4096 x 4096 layer, real in and real out, its weights of 32 bits down to 1; bytes as stored."""
+    bench.require_native()
+    generator, (m, k, n) = torch.Generator().manual_seed(0), (1, 4096, 4096)
+    x, weight = torch.randn(m, k, generator=generator), torch.randn(n, k, generator=generator)
+    codes = torch.randint(-127, 128, (n, k), generator=generator, dtype=torch.int8)
+    layers = {
+        "float32": weight,
+        "int8": pack_layer(codes, scale=torch.tensor(0.01)),
+        "4 bits, groups of 128": groupwise.pack_groupwise(codes >> 4, torch.ones(n, k // 128)),
+        "2 bits, groups of 128": groupwise.pack_groupwise((codes >> 6).clamp(-2, 1), torch.ones(n, k // 128), bits=2),
+        "1 bit (signs of inputs too)": table.pack_binary(weight),
+        "float32, one in ten kept (CSR)": sparse.pack_sparse(weight * (torch.rand(n, k, generator=generator) < 0.1)),
+    }
+    calls = [torch.nn.functional.linear, ops.int8_dynamic_linear, groupwise.groupwise_linear, groupwise.groupwise_linear,
+             table.table_linear, sparse.sparse_linear]
+    runs = {name: partial(call, x, layer, *([] if name == "float32" else [n])) for (name, layer), call in zip(layers.items(), calls)}
+    times = _times(runs, seconds)
+    return [{"name": name, "shape": [m, k, n], "us": round(times[name], 1), "nbytes": layer.numel() * layer.element_size()}
+            for name, layer in layers.items()]
+
+
+def sparse_or_dense(seconds: float = 1.0) -> list[dict]:
+    """One row times a 1024 x 1024 layer: dense int8 against compressed rows at several densities, real in and real out."""
+    bench.require_native()
+    generator, (m, k, n) = torch.Generator().manual_seed(0), (1, 1024, 1024)
+    x, weight = torch.randn(m, k, generator=generator), torch.randn(n, k, generator=generator)
+    keep, dense = torch.rand(n, k, generator=generator), pack_layer(_codes(generator, n, k), scale=torch.tensor(0.01))
+    runs = {"dense int8": partial(ops.int8_dynamic_linear, x, dense, n)}
+    for density in (0.005, 0.01, 0.02, 0.05, 0.1, 0.2):
+        runs[f"CSR, {100 * density:g} in 100 kept"] = partial(sparse.sparse_linear, x, sparse.pack_sparse(weight * (keep < density)), n)
+    return [{"name": name, "us": round(us, 2)} for name, us in _times(runs, seconds).items()]
+
+
+PARTS = {"limits": limits, "rungs": rungs, "batches": batches, "fewer_bits": fewer_bits, "sparse_or_dense": sparse_or_dense}
+
+
+def part(name: str):
+    """One part measured now, or, where the kernels are not compiled, from the recorded file, saying so."""
+    if info()["native"]:
+        return PARTS[name]()
+    print("The kernels are not compiled here. These numbers are recorded ones, of another machine.")
+    return results.load(NAME)[name]
+
+
+def machine() -> str:
+    """The processor whose numbers `part` gives."""
+    return results.cpu_name() if info()["native"] else results.load(NAME)["provenance"]["cpu"]
+
+
+def reproduce() -> Path:
+    """Measure all parts on one thread and record them: `qt reproduce kernel-ladder`."""
+    with bench.threads(1), torch.inference_mode():
+        return results.record(NAME, {name: measure() for name, measure in PARTS.items()}, seed=0)
+
+
+def _times(runs: dict[str, Callable[[], object]], seconds: float) -> dict[str, float]:
+    """Minimum microseconds of each, taking turns on one thread."""
+    with bench.threads(1), torch.inference_mode():
+        return {name: timing.min_us for name, timing in bench.compare(runs, seconds).items()}
+
+
+def _with_isa(isa: str, run: Callable[[], object]) -> None:
+    with use_isa(isa):
+        run()
+
+
+def _codes(generator: torch.Generator, *shape: int) -> Tensor:
+    return torch.randint(-127, 128, shape, generator=generator, dtype=torch.int8)
+
+
+def _layer(m: int, k: int, n: int) -> tuple[Tensor, Tensor, Tensor]:
+    """(inputs, weight, packed layer) of one shape."""
+    generator = torch.Generator().manual_seed(0)
+    x, weight = _codes(generator, m, k), _codes(generator, n, k)
+    multiplier, shift = quantize_multiplier(torch.tensor(2.0**-7 / k))
+    return x, weight, pack_layer(weight, multiplier=multiplier, shift=shift)
+
+
+def _python_rung(shape: tuple[int, int, int] = (4, 32, 16)) -> dict:
+    x, weight, _ = _layer(*shape)
+    lists, least = (x.tolist(), weight.tolist()), float("inf")
+    for _ in range(20):
+        start = time.perf_counter()
+        python_product(*lists)
+        least = min(least, time.perf_counter() - start)
+    return _row("Python, three loops", shape, least * 1e6, 8)
+
+
+def _row(name: str, shape: tuple[int, int, int], us: float, bits: int) -> dict:
+    work = linear_work(*shape, bits, bits)
+    return {"name": name, "shape": list(shape), "us": round(us, 2), "gmacs": float(f"{work.multiply_adds / us / 1e3:.3g}"),
+            "intensity": round(work.intensity, 3)}

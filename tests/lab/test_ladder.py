@@ -1,0 +1,42 @@
+"""The measurements of the chapter on kernels: what is recorded, what the fallback shows, and the helper that shows C++."""
+
+import pytest
+
+from qtoolkit.kernels import info
+from qtoolkit.lab import ladder, results
+from qtoolkit.lab.native_source import native_source
+
+LISTS = {"rungs", "batches", "fewer_bits", "sparse_or_dense"}
+
+
+def test_the_loops_are_the_product():
+    assert ladder.python_product([[1, -2, 3], [0, 1, 0]], [[1, 1, 1], [2, 0, -1]]) == [[2, -1], [1, 0]]
+
+
+def test_the_recorded_file_has_every_part():
+    recorded = results.load(ladder.NAME)
+    assert set(ladder.PARTS) <= set(recorded) and recorded["provenance"]["date"]
+    assert all(row["us"] > 0 for name in LISTS for row in recorded[name])
+    assert recorded["limits"]["isa"] in recorded["limits"]["int8"] and set(recorded["limits"]["read"]) == set(ladder.WORKING_SETS)
+
+
+def test_the_fallback_shows_the_recorded_file_and_says_so(monkeypatch, capsys):
+    monkeypatch.setattr(ladder, "info", lambda: {"native": False})
+    assert ladder.part("rungs") == results.load(ladder.NAME)["rungs"]
+    assert "recorded" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(not info()["native"], reason="needs the compiled kernels")
+def test_every_instruction_set_of_this_machine_has_a_rung():
+    rows = ladder.rungs(seconds=0.01)
+    assert len(rows) == 4 + len(info()["isas_available"]) and all(row["gmacs"] > 0 for row in rows)
+    assert rows[1]["intensity"] * 4 == pytest.approx(rows[-1]["intensity"], abs=0.01)  # 32 bits move four times the bytes
+
+
+def test_the_opening_and_one_function_of_a_file():
+    opening = native_source("gemm_tile.h")
+    assert opening.startswith("// The heart") and all(line.startswith("//") for line in opening.splitlines())
+    step = native_source("gemm_tile.h", "static inline void step(")
+    assert step.count("{") == step.count("}") and "Simd::dot" in step
+    with pytest.raises(ValueError, match="no line"):
+        native_source("gemm_tile.h", "no such function")

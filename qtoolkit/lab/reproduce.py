@@ -118,8 +118,15 @@ def kernel_ladder() -> Path:
     return measure()
 
 
+def compression_curves() -> Path:
+    """Error against size for pruning, weight sharing, both and low rank on LeNet-300-100; see `qtoolkit.lab.compression_curves`."""
+    from qtoolkit.lab.compression_curves import reproduce as measure
+
+    return measure()
+
+
 RECIPES: dict[str, Callable[[], Path]] = {"lenets": lenets, "int8-speed": int8_speed, "ranges": ranges, "deep-compression": deep_compression,
-                                          "kernel-ladder": kernel_ladder}
+                                          "kernel-ladder": kernel_ladder, "compression-curves": compression_curves}
 
 
 def reproduce(name: str) -> Path:

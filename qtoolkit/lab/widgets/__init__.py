@@ -4,6 +4,7 @@ The scripts are in `esm/`; `bundle.py` makes one out of several. Arithmetic that
 with torch bit for bit. Whatever needs a network is computed beforehand and travels as frames.
 """
 
+from qtoolkit.lab.widgets.audit import AccuracyAgainstSize, ForgottenBytes
 from qtoolkit.lab.widgets.base import Widget
 from qtoolkit.lab.widgets.brightness import Brightness
 from qtoolkit.lab.widgets.codebooks import GridLevels, KMeansSettles
@@ -19,4 +20,4 @@ from qtoolkit.lab.widgets.roofline import Roofline
 from qtoolkit.lab.widgets.scale_sharing import ScaleSharing
 from qtoolkit.lab.widgets.vector_plane import VectorPlane
 
-__all__ = ["BitsAndAccuracy", "Brightness", "ClipRange", "FileBytes", "GridLevels", "HuffmanTree", "KLView", "KMeansSettles", "KernelSteps", "NetworkOnDigits", "NumberLine", "OneOutlier", "PixelBits", "Quiz", "Roofline", "ScaleSharing", "Stage", "VectorPlane", "WhereTheBytesGo", "Widget", "quiz"]
+__all__ = ["AccuracyAgainstSize", "BitsAndAccuracy", "Brightness", "ClipRange", "FileBytes", "ForgottenBytes", "GridLevels", "HuffmanTree", "KLView", "KMeansSettles", "KernelSteps", "NetworkOnDigits", "NumberLine", "OneOutlier", "PixelBits", "Quiz", "Roofline", "ScaleSharing", "Stage", "VectorPlane", "WhereTheBytesGo", "Widget", "quiz"]

@@ -25,8 +25,20 @@ def roofline(limits: dict, points: list[dict], names: bool = True) -> Figure:
         plot.plot(reach, [roof(i, peak, gigabytes) for i in reach], style, color=BLUE, label=f"weights in {size}: {gigabytes:.0f} GB/s")
     plot.axhline(limits["float"], color=GREEN, linewidth=1, label=f"float32 peak: {limits['float']:.0f} G/s")
     plot.scatter([p["intensity"] for p in points], [p["gmacs"] for p in points], color=ORANGE, zorder=3)
-    for point in points if names else []:
-        plot.annotate(point["name"], (point["intensity"], point["gmacs"]), (-6, 0), textcoords="offset points", ha="right", va="center", fontsize=8)
+    for point in _apart(points) if names else []:
+        left = point["intensity"] < 8
+        plot.annotate(point["name"], (point["intensity"], point["gmacs"]), (7 if left else -6, -9), textcoords="offset points",
+                      ha="left" if left else "right", va="center", fontsize=8)
     plot.set(xscale="log", yscale="log", xlim=(reach[0], reach[-1]))
     plot.legend(frameon=False, fontsize=8, loc="lower right")
     return figure
+
+
+def _apart(points: list[dict]) -> list[dict]:
+    """Points whose names do not cover each other, higher ones first."""
+    named: list[dict] = []
+    for point in sorted(points, key=lambda p: (-p["gmacs"], len(p["name"]))):
+        if all(other["gmacs"] > 1.3 * point["gmacs"] or max(other["intensity"], point["intensity"]) > 8 * min(other["intensity"], point["intensity"])
+               for other in named):
+            named.append(point)
+    return named

@@ -64,6 +64,15 @@ def test_every_control_changes_what_is_shown(browser, home):
         assert watched.troubles == []
 
 
+def test_a_register_has_64_cells_and_every_number_is_drawn(browser, home):
+    with opened(browser, home) as watched:
+        widget = ready(watched.page, 2)[0]
+        widget.get_by_role("slider").first.press("End")
+        drawn = widget.locator("svg").inner_html()
+        assert widget.locator(".qt-cell").count() == 64 + 64 + 16 and "[object" not in drawn
+        assert "255" in drawn and "= 32,385" in drawn and "in 16 bits: 32,767" in drawn
+
+
 def test_the_words_of_the_instruction_follow_the_keyboard(browser, home):
     with opened(browser, home) as watched:
         widget = ready(watched.page, 2)[0]

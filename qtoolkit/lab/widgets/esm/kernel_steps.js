@@ -4,7 +4,7 @@ import { dotOfLane } from "./kernel_maths.js";
 import { mount, s } from "./dom.js";
 import { drawing, text } from "./figures.js";
 
-const NAMES = ["spread the inputs", "multiply 64 times", "add in fours", "add to the sums", "take the offset out"];
+const NAMES = ["spread", "multiply", "add in fours", "accumulate", "correct"];
 const count = (value) => value.toLocaleString("en-US").replace("-", "−");
 const signed = (value) => (value < 0 ? `− ${count(-value)}` : `+ ${count(value)}`);
 const middle = { "text-anchor": "middle" };
@@ -13,7 +13,7 @@ const middle = { "text-anchor": "middle" };
 function register(label, y, width, values, most, lane, color) {
   const left = 38, cell = (width - left) / values.length, per = values.length / 16;
   return [text(0, y + 13, label),
-    values.map((value, i) => s("rect", { x: (left + i * cell).toFixed(1), y, width: Math.max(cell - 0.8, 1).toFixed(1), height: 17, fill: `var(--qt-${color})`, "fill-opacity": (0.08 + (0.92 * Math.min(Math.abs(value), most)) / most).toFixed(2) })),
+    ...values.map((value, i) => s("rect", { class: "qt-cell", x: (left + i * cell).toFixed(1), y, width: Math.max(cell - 0.8, 1).toFixed(1), height: 17, fill: `var(--qt-${color})`, "fill-opacity": (0.08 + (0.92 * Math.min(Math.abs(value), most)) / most).toFixed(2) })),
     s("rect", { x: (left + lane * per * cell - 1).toFixed(1), y: y - 2, width: (per * cell + 1).toFixed(1), height: 21, fill: "none", stroke: "var(--qt-ink)", "stroke-width": 2 })];
 }
 
@@ -21,7 +21,7 @@ function column(i, width, x, report, weight, step) {
   const at = ((i + 0.5) * width) / 4;
   return [text(at, 106, step ? `${report.u[i]}` : `${count(x)} + 128 = ${report.u[i]}`, middle),
     text(at, 126, `× ${count(weight)}`, middle),
-    step > 0 ? text(at, 146, `= ${count(report.products[i])}`, { ...middle, class: step === 1 ? "qt-strong" : "" }) : []];
+    ...(step > 0 ? [text(at, 146, `= ${count(report.products[i])}`, { ...middle, class: step === 1 ? "qt-strong" : "" })] : [])];
 }
 
 /** Pairs as a machine without VNNI adds them, cut off at 16 bits. */
@@ -36,7 +36,7 @@ function results(report, sum, step, width) {
   const lines = [];
   if (step >= 2) lines.push(`vpdpbusd: four products are ${count(report.four)}`);
   if (step >= 3) lines.push(`sum: ${count(sum)} ${signed(report.four)} = ${count(report.sum)}`, `by saturating pairs: ${count(report.bySteps)}`);
-  if (step >= 4) lines.push(`this step without offset: ${count(report.four)} ${signed(-report.correction)} = ${count(report.exact)}`);
+  if (step >= 4) lines.push(`without offset: ${count(report.four)} ${signed(-report.correction)} = ${count(report.exact)}`);
   return lines.map((line, i) => text(width / 2, 216 + 20 * i, line, { ...middle, class: i === lines.length - 1 ? "qt-strong" : "" }));
 }
 
@@ -69,8 +69,8 @@ function render({ model, el }) {
       register("u8", 4, width, all.flatMap((each) => each.u), 255, lane, "blue"),
       register("s8", 30, width, weight.flat(), 127, lane, "orange"),
       register("sums", 56, width, now, most, lane, "green"),
-      inputs.map((value, i) => column(i, width, value, report, weight[lane][i], step)),
-      step >= 2 ? [0, 1].map((i) => pair(i, width, report)) : [], results(report, sums[lane], step, width));
+      inputs.flatMap((value, i) => column(i, width, value, report, weight[lane][i], step)),
+      step >= 2 ? [0, 1].flatMap((i) => pair(i, width, report)) : [], results(report, sums[lane], step, width));
     return { picture: [picture], words: `Step ${step + 1}, lane ${lane + 1}. ${STORIES[step](report, lane)}${outcome(report, step)}` };
   };
   return mount(el, { title: "Walk through one vpdpbusd", controls, draw });

@@ -20,7 +20,7 @@ function plotRoof(width, machine, peaks, places, place, point, bits) {
     s("g", { class: "qt-axis" }, s("line", { x1: LEFT, x2: width - 8, y1: base, y2: base }), s("line", { x1: LEFT, x2: LEFT, y1: base, y2: TOP }),
       across.map((tick) => text(x(tick), base + 17, say(tick), { "text-anchor": "middle" })), up.map((tick) => text(LEFT - 6, y(tick) + 4, say(tick), { "text-anchor": "end" })),
       text((LEFT + width) / 2, base + 36, "multiply-adds for each byte", { "text-anchor": "middle" }), text(2, TOP - 4, "G multiply-adds a second")),
-    places.map(([, rate], i) => (i === place ? [] : line(rate, false))), line(places[place][1], true),
+    places.flatMap(([, rate], i) => (i === place ? [] : [line(rate, false)])), line(places[place][1], true),
     s("line", { x1: x(point.intensity).toFixed(1), x2: x(point.intensity).toFixed(1), y1: base, y2: y(point.roof).toFixed(1), stroke: "var(--qt-orange)", "stroke-dasharray": "4 4" }),
     s("circle", { cx: x(point.intensity).toFixed(1), cy: y(point.roof).toFixed(1), r: 6.5, fill: "var(--qt-orange)" }));
 }
@@ -29,7 +29,7 @@ function tale(machine, m, k, n, bits, name, rate, peak, point) {
   const layer = `A layer of ${k} by ${n} weights of ${bits} bits, ${m} row${m > 1 ? "s" : ""} at once, on ${machine}: ${say(point.intensity)} multiply-adds for each byte.`;
   const other = point.intensity * rate, times = say(point.byBytes ? peak / other : other / peak, 2);
   return point.byBytes
-    ? `${layer} It is bound by bytes: memory in the class of ${name} delivers ${say(rate)} GB/s, enough for ${say(other)} G multiply-adds a second, and the arithmetic could do ${times} times as many. Fewer bits make it faster.`
+    ? `${layer} It is bound by bytes: a buffer of ${name} delivers ${say(rate)} GB/s, enough for ${say(other)} G multiply-adds a second, and the arithmetic could do ${times} times as many. Fewer bits make it faster.`
     : `${layer} It is bound by arithmetic: ${say(peak)} G multiply-adds a second. Memory could feed ${times} times as many. Fewer bits do not make it faster, unless an instruction does more of them at once.`;
 }
 
@@ -38,7 +38,7 @@ function render({ model, el }) {
   const controls = [
     { kind: "slider", key: "batch", label: "rows at once (batch)", min: 0, max: 8, value: 0, text: (v) => String(2 ** v) },
     { kind: "choice", key: "bits", label: "bits of a weight", options: [32, 8, 4, 2].map((b) => [b, String(b)]), value: 8 },
-    { kind: "slider", key: "place", label: "weights stream from", min: 0, max: places.length - 1, value: Math.max(places.length - 2, 0), text: (v) => `a buffer of ${places[v][0]}` },
+    { kind: "slider", key: "place", label: "weights from", min: 0, max: places.length - 1, value: Math.max(places.length - 2, 0), text: (v) => `${places[v][0]}` },
   ];
   const draw = (values, width) => {
     const m = 2 ** values.batch, bits = Number(values.bits), [name, rate] = places[values.place], peak = bits === 32 ? peaks[1] : peaks[0];

@@ -14,6 +14,7 @@ def _pruned() -> nn.Sequential:
         parameter.data = torch.randn(parameter.shape, generator=chance)
     for layer in (model[0], model[2]):
         layer.weight.data *= torch.rand(layer.weight.shape, generator=chance) < 0.1
+    model[0].weight.data[5:35] = 0  # 1,500 zeros in a row: no gap is that long, whatever its width
     return model
 
 
@@ -28,6 +29,7 @@ def test_dense_is_four_bytes_a_parameter():
 def test_pruned_is_what_the_index_and_the_values_weigh():
     model = _pruned()
     rows = pruned_rows(model)
+    assert best_relative_index(model[0]).fillers > 4
     for name in ("0", "2"):
         index = best_relative_index(model[int(name)])
         assert torch.equal(index.dense(), model[int(name)].weight)
@@ -50,4 +52,5 @@ def test_a_files_rows_are_its_length_and_agree_with_the_other_stages(tmp_path):
     rows = file_rows(tmp_path / "net.qtdc")
     assert _total(rows) == report.bytes == (tmp_path / "net.qtdc").stat().st_size
     assert [sum(rows[f"layer {layer.name}"].values()) for layer in report.layers] == [layer.bytes for layer in report.layers]
+    assert rows["biases"]["values"] == 4 * 50 and rows["frame and network"]["values"] == 0
     assert list(rows) == list(dense_rows(model)) and all(tuple(row) == PARTS for row in rows.values())

@@ -19,7 +19,7 @@ def roofline(limits: dict, points: list[dict], names: bool = True) -> Figure:
     1
     """
     figure, plot = axes("multiply-adds for each byte", "G multiply-adds a second", size=(5.8, 3.6))
-    peak, reach = limits["int8"][limits["isa"]], [2.0**i for i in range(-3, 10)]
+    peak, reach = limits["int8"][limits["isa"]], [2.0 ** (i / 16) for i in range(-48, 145)]
     for size, style in zip(SHOWN, ("-", "--", ":")):
         gigabytes = limits["read"][size]
         plot.plot(reach, [roof(i, peak, gigabytes) for i in reach], style, color=BLUE, label=f"weights in {size}: {gigabytes:.0f} GB/s")
@@ -30,6 +30,7 @@ def roofline(limits: dict, points: list[dict], names: bool = True) -> Figure:
         plot.annotate(point["name"], (point["intensity"], point["gmacs"]), (7 if left else -6, -9), textcoords="offset points",
                       ha="left" if left else "right", va="center", fontsize=8)
     plot.set(xscale="log", yscale="log", xlim=(reach[0], reach[-1]))
+    plot.set_ylim(bottom=0.4 * min([roof(reach[0], peak, limits["read"][SHOWN[-1]]), *(p["gmacs"] for p in points)]))
     plot.legend(frameon=False, fontsize=8, loc="lower right")
     return figure
 

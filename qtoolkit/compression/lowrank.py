@@ -11,6 +11,7 @@ def factorize(weight: Tensor, rank: int) -> tuple[Tensor, Tensor]:
 
     W = U S V^T, A = U_r sqrt(S_r), B = sqrt(S_r) V_r^T. No other A B of this rank has a smaller squared error, which is
     the sum of the dropped singular values squared (Eckart and Young 1936). Raises ValueError unless 1 <= rank <= min(shape).
+    See: book/chapters/20-the-paper-audited.ipynb#the-rival-low-rank
 
     >>> a, b = factorize(torch.tensor([[3.0, 0.0], [0.0, 1.0]]), rank=1)
     >>> torch.round(a @ b, decimals=4)

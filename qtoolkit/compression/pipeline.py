@@ -82,6 +82,7 @@ def paper_recipe(network: str, model: nn.Module) -> Recipe:
     """The densities, weight bits and index bits that the paper prints for one of its four networks (Han et al. 2016, tables 2 to 5).
 
     Raises ValueError for another network, or a model with another number of Linear and Conv layers.
+    See: book/chapters/20-the-paper-audited.ipynb#our-network-at-the-papers-densities
     """
     if network not in _PAPER:
         raise ValueError(f"network is {network!r}, expected one of {', '.join(_PAPER)}")

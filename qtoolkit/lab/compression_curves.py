@@ -55,14 +55,20 @@ def densities(model: nn.Module, first: float) -> dict[str, float]:
 
 
 def pruned_once(model: nn.Module, first: float, pool: Pool, epochs: int = EPOCHS) -> nn.Module:
-    """A copy, pruned to these densities at the first step and trained on."""
+    """A copy, pruned to these densities at the first step and trained on.
+
+    See: book/chapters/20-the-paper-audited.ipynb#accuracy-against-size
+    """
     model = copy.deepcopy(model)
     schedule = GradualPruning(model, densities(model, first), stop=1)
     return retrain(model, pool, epochs=epochs, lr=1e-3, seed=SEED, after_step=schedule.step, what=f"pruning to {first:.0%}")
 
 
 def shared_once(model: nn.Module, bits: int, pool: Pool, epochs: int = CODE_EPOCHS, init=None) -> nn.Module:
-    """A copy whose weights share 2^bits - 1 values a layer, the values trained on. `init` as in `share`."""
+    """A copy whose weights share 2^bits - 1 values a layer, the values trained on. `init` as in `share`.
+
+    See: book/chapters/20-the-paper-audited.ipynb#accuracy-against-size
+    """
     model = share_(copy.deepcopy(model), bits, **({} if init is None else {"init": init}))
     if epochs:
         retrain(model, pool, epochs=epochs, lr=5e-4, seed=SEED, what=f"{bits} bits")

@@ -61,8 +61,13 @@ def bench(
     quick: Annotated[bool, typer.Option("--quick", help="Few rounds: a look, not a measurement.")] = False,
     json_file: Annotated[Optional[Path], typer.Option("--json", help="Write the figures to this file as well.")] = None,
     threads: Annotated[int, typer.Option(min=1, help="Threads to use.")] = 1,
+    files: Annotated[bool, typer.Option("--files", help="Time compressed files instead: VGG-16's shapes, and layers of 1e5 to 1e8 weights.")] = False,
 ) -> None:
     """Time the kernels against their best peers and the machine's limits."""
+    if files:
+        from qtoolkit.compression import speed
+
+        return speed.main()
     from qtoolkit.kernels import bench as room
 
     room.main(quick=quick, json_file=json_file, threads=threads)

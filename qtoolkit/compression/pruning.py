@@ -94,7 +94,7 @@ def keep_largest(scores: Tensor, density: float) -> Tensor:
     kept = round(density * flat.numel())
     if kept == 0:
         return torch.zeros_like(scores, dtype=torch.bool)
-    threshold = torch.from_numpy(np.partition(flat.float().numpy(), flat.numel() - kept))[flat.numel() - kept].to(flat.dtype)
+    threshold = float(np.partition(flat.float().numpy(), flat.numel() - kept)[flat.numel() - kept])     # a number: the copy is gone
     mask = flat > threshold
     ties = torch.nonzero(flat == threshold).flatten()
     mask[ties[: kept - int(mask.sum())]] = True

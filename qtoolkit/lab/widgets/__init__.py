@@ -14,10 +14,11 @@ from qtoolkit.lab.widgets.huffman_tree import HuffmanTree
 from qtoolkit.lab.widgets.kernel_steps import KernelSteps
 from qtoolkit.lab.widgets.number_line import NumberLine
 from qtoolkit.lab.widgets.outlier import OneOutlier
+from qtoolkit.lab.widgets.pruning import GapAndFiller
 from qtoolkit.lab.widgets.quiz import Quiz, quiz
 from qtoolkit.lab.widgets.ranges import ClipRange, KLView
 from qtoolkit.lab.widgets.roofline import Roofline
 from qtoolkit.lab.widgets.scale_sharing import ScaleSharing
 from qtoolkit.lab.widgets.vector_plane import VectorPlane
 
-__all__ = ["AccuracyAgainstSize", "BitsAndAccuracy", "Brightness", "ClipRange", "FileBytes", "ForgottenBytes", "GridLevels", "HuffmanTree", "KLView", "KMeansSettles", "KernelSteps", "NetworkOnDigits", "NumberLine", "OneOutlier", "PixelBits", "Quiz", "Roofline", "ScaleSharing", "Stage", "VectorPlane", "WhereTheBytesGo", "Widget", "quiz"]
+__all__ = ["AccuracyAgainstSize", "BitsAndAccuracy", "Brightness", "ClipRange", "FileBytes", "ForgottenBytes", "GapAndFiller", "GridLevels", "HuffmanTree", "KLView", "KMeansSettles", "KernelSteps", "NetworkOnDigits", "NumberLine", "OneOutlier", "PixelBits", "Quiz", "Roofline", "ScaleSharing", "Stage", "VectorPlane", "WhereTheBytesGo", "Widget", "quiz"]

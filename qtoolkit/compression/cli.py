@@ -36,7 +36,11 @@ def run_inspect(path: Path, as_json: bool = False) -> str:
 
 def run_evaluate(path: Path, inputs: Tensor, labels: Tensor, as_json: bool = False) -> str:
     """What a file holds and the error of the network in it."""
-    return text_of(evaluated(path, inputs, labels), as_json)
+    try:
+        return text_of(evaluated(path, inputs, labels), as_json)
+    except RuntimeError as error:   # torch's word for shapes that do not fit
+        raise ValueError(f"the network in {path} does not take inputs of shape {tuple(inputs.shape[1:])}, expected a network for these "
+                         f"data (torch says: {str(error).splitlines()[0]}); `qt inspect {path}` shows its layers") from None
 
 
 def run_import_songhan(source: Path, target: Path, model: nn.Module | None = None, as_json: bool = False) -> str:

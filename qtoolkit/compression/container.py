@@ -164,6 +164,10 @@ def write(path: str | Path, container: Container) -> int:
     Returns its length in bytes.
     """
     path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a directory, expected the name of a file to write; add one, such as {path / 'net.qtdc'}")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{path.parent} is no directory, so {path.name} cannot be written there; make it first")
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent or ".")
     try:
         with os.fdopen(handle, "wb") as file:
@@ -186,6 +190,10 @@ def _umask() -> int:
 
 def read(path: str | Path, max_decoded_bytes: int = MAX_DECODED_BYTES) -> Container:
     """Read and check the file at `path`. Raises FileNotFoundError, or BadFile naming the file and what is wrong."""
+    if not Path(path).exists():
+        raise FileNotFoundError(f"there is no file {path}, expected a compressed network; write one with `qt compress lenet-300-100 {path}`")
+    if Path(path).is_dir():
+        raise IsADirectoryError(f"{path} is a directory, expected one compressed file; name a file inside it")
     try:
         return from_bytes(Path(path).read_bytes(), max_decoded_bytes)
     except BadFile as error:

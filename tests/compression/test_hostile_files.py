@@ -1,6 +1,10 @@
-"""Damaged, truncated, spliced and hostile files: refused with a clear error, or decoded to exactly the original.
+r"""Damaged, truncated, spliced and hostile files: refused with a clear error, or decoded to exactly the original.
 
-A few thousand mutations here; QT_FUZZ=200000 in the environment runs 200,000.
+A few thousand mutations here; QT_FUZZ=200000 in the environment runs 200,000. To let AddressSanitizer watch the native decoder:
+
+    cmake -S qtoolkit/kernels/csrc -B build/asan -DQK_SANITIZE=ON && cmake --build build/asan
+    LD_PRELOAD="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libubsan.so)" ASAN_OPTIONS=detect_leaks=0 OMP_NUM_THREADS=1 \
+        QTOOLKIT_LIBRARY=build/asan/libqtoolkit_kernels.so QT_FUZZ=200000 python -m pytest tests/compression/test_hostile_files.py
 """
 
 import os

@@ -58,7 +58,7 @@ def test_boxes_by_keyboard_change_the_ratio_and_the_words(browser, home):
         for box in (4, 5):  # fillers and index share the fillers' gaps
             boxes.nth(box).focus()
             watched.page.keyboard.press("Space")
-        assert "Without the fillers, the index it would be 6,200 bytes, printed as 70.3×" in words.inner_text()
+        assert "Without the fillers and the index it would be 6,200 bytes, printed as 70.3×" in words.inner_text()
         assert "honest\n40.0×" in widget.locator(".qt-facts").inner_text()
         boxes.nth(4).click()
         assert "Without the index it would be 6,500 bytes" in words.inner_text()
@@ -69,6 +69,12 @@ def test_every_control_of_the_curves_changes_what_is_shown(browser, home):
     with opened(browser, home) as watched:
         assert move_everything(watched.page, ready(watched.page, 2)[1]) > 4
         assert watched.troubles == []
+
+
+def test_the_axes_have_numbers(browser, home):
+    with opened(browser, home) as watched:
+        written = ready(watched.page, 2)[1].locator("svg text").all_text_contents()
+        assert {"2×", "16×", "8", "limit 2.0 %"} <= set(written)
 
 
 def test_a_lower_limit_leaves_fewer_points(browser, home):

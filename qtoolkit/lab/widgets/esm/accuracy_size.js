@@ -14,7 +14,7 @@ function frame(width, high, x, y, ticks) {
     ticks.flatMap((r) => [s("line", { x1: x(r), x2: x(r), y1: base, y2: base + 5, stroke: "var(--qt-line)" }), text(x(r), base + 18, `${r}×`, { "text-anchor": "middle" })]),
     [0, 2, 4, 6, 8].map((e) => text(34, y(e) + 4, e, { "text-anchor": "end" })),
     text((width + 40) / 2, base + 36, "times smaller (each step doubles)", { "text-anchor": "middle", class: "qt-label" }),
-    text(46, 16, "held-out error (%)")];
+    text(46, 16, "held-out error (%)")].flat();
 }
 
 function picture(width, curves, dense, at, point, limit) {
@@ -32,7 +32,7 @@ function picture(width, curves, dense, at, point, limit) {
   const [ratio, error] = curves[at][1][point];
   return drawing(width, high, "curves of error against compression ratio", frame(width, high, x, y, RATIO_TICKS.filter((r) => r <= most)), drawn, best,
     s("line", { x1: 40, x2: width - 12, y1: y(limit), y2: y(limit), stroke: "var(--qt-ink)", "stroke-dasharray": "6 4" }),
-    text(width - 14, y(limit) - 6, `limit ${limit.toFixed(1)} %`, { "text-anchor": "end" }),
+    text(46, y(limit) - 7, `limit ${limit.toFixed(1)} %`),
     s("path", { d: `M${x(ratio)},${y(error) - 8} l8,8 l-8,8 l-8,-8 z`, fill: CURVE_COLORS[at % 4], stroke: "var(--qt-ink)" }));
 }
 

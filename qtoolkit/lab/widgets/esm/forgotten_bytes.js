@@ -21,7 +21,7 @@ function auditWords(name, dense, total, left, forgotten) {
   const honest = `${name}: the file has ${sizeText(total)}, ${ratioText(dense / total)} against ${sizeText(dense)} of float32.`;
   if (!forgotten.length) return `${honest} Nothing is forgotten.`;
   const grown = (100 * total) / left - 100;
-  return `${honest} Without ${forgotten.join(", ")} it would be ${sizeText(left)}, printed as ${ratioText(dense / left)}: ${say(grown, 2)} % too much, and no reader could decode it.`;
+  return `${honest} Without ${forgotten.join(", ").replace(/, ([^,]*)$/, " and $1")} it would be ${sizeText(left)}, printed as ${ratioText(dense / left)}: ${say(grown, 2)} % too much, and no reader could decode it.`;
 }
 
 function render({ model, el }) {

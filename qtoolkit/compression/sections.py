@@ -13,7 +13,6 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -49,15 +48,9 @@ class Shared:
         """The weights: codebook[codes] at the places that the gaps lead to, 0 elsewhere."""
         if self.index_bits == 0:
             return self.codebook[self.codes].reshape(self.shape)
-        weight = _lazy_zeros(self.shape, self.dtype)
+        weight = torch.zeros(self.shape, dtype=self.dtype)
         weight.view(-1)[self.gaps.cumsum(0) - 1] = self.codebook[self.codes]
         return weight
-
-
-def _lazy_zeros(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    """Zeros that the system hands out when they are touched: torch.zeros would walk a layer of 100 million weights once more."""
-    nbytes = math.prod(shape) * dtype.itemsize
-    return torch.from_numpy(np.zeros(nbytes, dtype=np.uint8)).view(dtype).reshape(shape) if nbytes else torch.zeros(shape, dtype=dtype)
 
 
 def encode_symbols(symbols: Tensor, bits: int, huffman: bool = True) -> bytes:

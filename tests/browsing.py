@@ -104,7 +104,7 @@ def shown(widget) -> str:
 def move_everything(page, widget) -> int:
     """Move every control of one widget, by keyboard and by mouse, and see that what it shows changes. Returns how many controls moved."""
     widget.scroll_into_view_if_needed()
-    return _move_sliders(page, widget) + _press_buttons(page, widget) + _choose_options(page, widget)
+    return _move_sliders(page, widget) + _press_buttons(page, widget) + _choose_options(page, widget) + _tick_boxes(page, widget)
 
 
 def _changes(page, widget, act, what: str) -> int:
@@ -131,6 +131,15 @@ def _click_far_side(slider) -> None:
     low, value, top = float(slider.get_attribute("min")), float(slider.input_value()), float(slider.get_attribute("max"))
     box, place = slider.bounding_box(), 0.85 if value - low < top - value else 0.15
     slider.click(position={"x": box["width"] * place, "y": box["height"] / 2})
+
+
+def _tick_boxes(page, widget) -> int:
+    moved = 0
+    for box in widget.locator("input[type=checkbox]").all():
+        box.focus()
+        moved += _changes(page, widget, lambda: page.keyboard.press("Space"), "Space on a box")
+        moved += _changes(page, widget, box.click, "a click on a box")
+    return moved
 
 
 def _press_buttons(page, widget) -> int:

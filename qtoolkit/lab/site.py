@@ -35,7 +35,9 @@ CONFIG = """\
 // Tell RequireJS where this site keeps anywidget, wherever the site itself is served from.
 require.config({ paths: { anywidget: document.currentScript.src.replace(/config\\.js.*$/, "anywidget") } });
 """
-ICON_FONT = "1551f4f60c37af51121f.woff2"  # the widget manager looks for its icons below the page's own folder
+ICON_FONT = "1551f4f60c37af51121f.woff2"
+# The widget manager looks for its icons below the page's own folder, in one place or the other: whichever of its modules comes up first.
+ICON_PLACES = ("chapters/@jupyter-widgets/html-manager/dist", "chapters/@jupyter-widgets")
 # Live cells on a remote server: never used here, and loaded twice by the theme, which stops its script with an error.
 THEBE = re.compile(r"<script>const THEBE_JS_URL.*?</script>|<script[^>]*sphinx-thebe\.js[^>]*></script>"
                    r"|<script type=\"text/x-thebe-config\">.*?</script>|<script>kernelName = .*?</script>", flags=re.S)
@@ -43,13 +45,14 @@ THEBE = re.compile(r"<script>const THEBE_JS_URL.*?</script>|<script[^>]*sphinx-t
 
 def vendor(root: Path) -> None:
     """Put every script that the pages need into `root`. Raises DataUnavailable if one cannot be had."""
-    folder, icons = root / "vendor", root / "chapters/@jupyter-widgets/html-manager/dist"
-    for place in (folder, icons):
+    folder, icons = root / "vendor", [root / place for place in ICON_PLACES]
+    for place in (folder, *icons):
         place.mkdir(parents=True, exist_ok=True)
     for source in SCRIPTS:
         home = fetch(source)
         for name in source.files:
-            shutil.copyfile(home / name, (icons if name == ICON_FONT else folder) / name)
+            for place in icons if name == ICON_FONT else [folder]:
+                shutil.copyfile(home / name, place / name)
     (folder / "config.js").write_text(CONFIG)
     anywidget = importlib.resources.files("anywidget") / "nbextension" / "index.js"
     (folder / "anywidget.js").write_bytes(anywidget.read_bytes())

@@ -219,3 +219,11 @@ def violations(page, within: str) -> list[str]:
 def sideways_scroll(page) -> int:
     """Pixels by which the page is wider than its window."""
     return page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+
+
+def reads_well_on_a_phone(browser, address: str, scheme: str, count: int = 1) -> None:
+    """On a narrow screen the checker finds nothing serious in the page's `count` widgets, and nothing scrolls sideways."""
+    with opened(browser, address, width=360, scheme=scheme) as watched:
+        ready(watched.page, count)
+        assert violations(watched.page, "main") == []
+        assert sideways_scroll(watched.page) == 0

@@ -7,6 +7,7 @@ import os
 import sys
 import warnings
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -87,13 +88,18 @@ def _choose(library: ctypes.CDLL | None, name: str) -> None:
 library, _path, _reason = _load_or_complain()
 
 
+@cache
+def _torch_library() -> ctypes.CDLL | None:
+    """The library of torch's operators, which is loaded already."""
+    path = Path(torch.__file__).parent / "lib" / f"libtorch_cpu{'.dylib' if sys.platform == 'darwin' else '.so'}"
+    return ctypes.CDLL(str(path)) if path.exists() else None
+
+
 def bind(name: str) -> bool:
     """Let torch call the kernel of the operator `name` without Python on the way; False if that is not possible here."""
-    suffix = ".dylib" if sys.platform == "darwin" else ".so"
-    path = Path(torch.__file__).parent / "lib" / f"libtorch_cpu{suffix}"
-    if library is None or not path.exists():
+    if library is None or _torch_library() is None:
         return False
-    return library.qk_torch_operator(ctypes.CDLL(str(path))._handle, name.encode()) == 0
+    return library.qk_torch_operator(_torch_library()._handle, name.encode()) == 0
 
 
 def info() -> dict:

@@ -1,4 +1,7 @@
-"""The operators through the compiled library: allocate the output, hand over addresses, turn a status into an error."""
+"""The operators through the compiled library: allocate the output, hand over addresses, turn a status into an error.
+
+Where torch_ops.cpp serves the plain case, this is the way of all others: it converts, and it says what is wrong.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,6 @@ from qtoolkit.kernels.layer import unpack_layer, unpack_plan
 _NOT_FINITE, _NO_MEMORY = 3, 4
 _FLOAT = torch.float32
 _threads = torch.get_num_threads
-_plan = library.qk_plan if library else None
 
 
 def quantize_int8(x: Tensor, scale: float, zero_point: int) -> Tensor:
@@ -44,7 +46,7 @@ def int8_dynamic_linear(x: Tensor, layer: Tensor, out_features: int) -> Tensor:
 
 
 def int8_plan(x: Tensor, plan: Tensor, out_features: int) -> Tensor:
-    """A chain of layers: quantize, int8 layers, float out. At batch 1 each look at a tensor costs as much as a small layer."""
+    """A chain of layers: quantize, int8 layers, float out."""
     if x.dtype is not _FLOAT:
         return int8_plan(x.to(torch.float32), plan, out_features).to(x.dtype)
     if not x.is_contiguous():
@@ -52,7 +54,7 @@ def int8_plan(x: Tensor, plan: Tensor, out_features: int) -> Tensor:
     rows = x.size(0)
     k = x.numel() // rows if rows else prod(x.shape[1:])
     out = x.new_empty(rows, out_features)
-    status = _plan(plan.data_ptr(), plan.numel(), x.data_ptr(), rows, k, out.data_ptr(), out_features, _threads())
+    status = library.qk_plan(plan.data_ptr(), plan.numel(), x.data_ptr(), rows, k, out.data_ptr(), out_features, _threads())
     if status:
         _fail(status, x, out_features, lambda: [_sizes(layer) for layer in unpack_plan(plan)[0]])
     return out

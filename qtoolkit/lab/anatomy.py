@@ -174,11 +174,11 @@ def _shared(walk: _Walk, section: container.Section) -> None:
 
 
 def _context(walk: _Walk, section: container.Section) -> None:
+    end = walk.reader.at + len(section.body)
     _shape(walk)
     _codebook(walk)
     walk.take("second neighbor", "shape", Reader.varint)
-    used = walk.reader.at - next(f.end for f in reversed(walk.found) if f.label == "length of the body")
-    walk.take("arithmetic stream", "codes", lambda r: r.take(len(section.body) - used), lambda stream: f"places and codes together in {len(stream)} bytes")
+    walk.take("arithmetic stream", "codes", lambda r: r.take(end - r.at), lambda stream: f"places and codes together in {len(stream)} bytes")
 
 
 _BODIES = {sections.ARCHITECTURE: _network, sections.DENSE: _dense, sections.UNIFORM: _uniform, sections.SHARED: _shared, sections.CONTEXT: _context}

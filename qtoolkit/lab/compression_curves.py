@@ -8,18 +8,20 @@ training digits; the test digits are read once for each point, at the end, and c
 import copy
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from qtoolkit.compression import GradualPruning, LayerRecipe, Recipe, best_index_bits, compress, share, share_, unshare_
+from qtoolkit.compression import GradualPruning, LayerRecipe, Recipe, compress, share_, unshare_
 from qtoolkit.compression.lowrank import factorize_, rank_for
 from qtoolkit.compression.pruning import weight_layers
 from qtoolkit.compression.sections import encode_symbols
 from qtoolkit.compression.sparse_index import relative_index
 from qtoolkit.lab import results
 from qtoolkit.lab.retrain import Pool, answers, pool_of, retrain
+from qtoolkit.lab.stages import shortest_layers
 from qtoolkit.quantizers import ForgyInit, density_init, linear_init
 
 SEED, EPOCHS, CODE_EPOCHS, DENSE_EPOCHS = 0, 3, 1, 12
@@ -41,7 +43,7 @@ def dense_network(pool: Pool, epochs: int = DENSE_EPOCHS) -> nn.Sequential:
 
 def taught_by(dense: nn.Module, pool: Pool) -> Pool:
     """The same images with the dense network's answers: every later stage learns from them."""
-    return Pool(pool.images, pool.labels, answers([dense], pool))
+    return replace(pool, answers=answers([dense], pool))
 
 
 def densities(model: nn.Module, first: float) -> dict[str, float]:
@@ -97,10 +99,7 @@ def multiplied(model: nn.Sequential) -> nn.Sequential:
 
 def file_bytes(model: nn.Module, indexed: bool = True) -> int:
     """Length of the file of a network whose layers already share few values; not indexed: no gaps, a code for every weight."""
-    layers = {}
-    for name, layer in weight_layers(model).items():
-        codes = share(layer.weight, 8)
-        layers[name] = LayerRecipe(None, 8, best_index_bits(codes.codes, codes.codebook) if indexed else 0)
+    layers = shortest_layers(model) if indexed else dict.fromkeys(weight_layers(model), LayerRecipe(None, 8, index_bits=0))
     with tempfile.TemporaryDirectory() as folder:
         return compress(model, Path(folder) / "net.qtdc", Recipe(layers=layers)).bytes
 

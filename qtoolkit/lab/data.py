@@ -87,6 +87,14 @@ def mnist(split: str = "train") -> Digits:
     return Digits(read_idx(folder / images), read_idx(folder / labels).long())
 
 
+def whole_mnist(split: str = "train") -> Digits:
+    """`mnist`, but never the subset. Raises RuntimeError where only that is to be had: a recorded result is not made from less."""
+    digits = mnist(split)
+    if len(digits) != {"train": 60_000, "test": 10_000}[split]:
+        raise RuntimeError("this result needs the whole of MNIST, not the subset: see `qt doctor`")
+    return digits
+
+
 def read_idx(path: Path) -> torch.Tensor:
     """A tensor from an idx file: two zero bytes, type 8 (uint8), the number of axes, each length as big-endian int32, then the values."""
     raw = bytearray(path.read_bytes())

@@ -20,7 +20,7 @@ from torch import nn
 from qtoolkit.compression import decompress
 from qtoolkit.lab import results
 from qtoolkit.lab.augment import STRONG, WEAK, Augmentation
-from qtoolkit.lab.data import Digits, mnist
+from qtoolkit.lab.data import Digits, mnist, whole_mnist
 from qtoolkit.lab.journal import Journal
 from qtoolkit.lab.models import NETWORKS
 from qtoolkit.lab.progress import bar
@@ -99,10 +99,7 @@ def split(digits: Digits) -> tuple[Digits, Digits]:
 @cache
 def training_images() -> tuple[Digits, Digits]:
     """`split` of MNIST. Raises RuntimeError when only the subset is there."""
-    digits = mnist("train")
-    if len(digits) != 60_000:
-        raise RuntimeError("this result needs the whole of MNIST, not the subset: see `qt doctor`")
-    return split(digits)
+    return split(whole_mnist("train"))
 
 
 @cache
@@ -136,9 +133,9 @@ def taught(journal: Journal, line: Line, seed: int) -> Pool:
     images = pool(WEAK if line.images == "distorted" else None)
     if line.teacher == "none":
         return images
-    own = line.teacher == "own"
-    return Pool(images.images, images.labels,
-                answers([dense(journal, line.network, line.start, seed)], images) if own else common_answers(journal))
+    if line.teacher == "own":
+        return replace(images, answers=answers([dense(journal, line.network, line.start, seed)], images))
+    return replace(images, answers=common_answers(journal))
 
 
 def common_answers(journal: Journal) -> torch.Tensor:
@@ -194,8 +191,8 @@ def _read_test(journal: Journal, line: Line) -> dict:
         run["test_error_percent"] = error_percent(decompress(journal.path(f"{line} {run['seed']}", "qtdc")), test)
         run["dense_test_error_percent"] = error_percent(dense(journal, line.network, line.start, run["seed"]), test)
     median = {f"median_{key}": statistics.median(run[key] for run in runs) for key in ("ratio", "test_error_percent", "bytes")}
-    about = {key: value for key, value in asdict(line).items() if key != "name"}
-    return {**about, "line": line.name, "limit_percent": about.pop("limit"), **median, "runs": runs}
+    about = asdict(line)
+    return {"line": about.pop("name"), "limit_percent": about.pop("limit"), **about, **median, "runs": runs}
 
 
 def _keep_best(journal: Journal, line: Line) -> None:

@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Callable
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 
 from qtoolkit.lab import results
@@ -22,13 +23,11 @@ def lenets(seed: int = 0) -> Path:
 
 
 def _train(name: str, seed: int) -> dict:
-    from qtoolkit.lab.data import mnist
+    from qtoolkit.lab.data import whole_mnist
     from qtoolkit.lab.models import NETWORKS, save_trained
     from qtoolkit.lab.train import error_percent, fit
 
-    recipe, digits, test, started = LENETS[name], mnist("train"), mnist("test"), time.perf_counter()
-    if (len(digits), len(test)) != (60_000, 10_000):
-        raise RuntimeError("this result needs the whole of MNIST, not the subset: see `qt doctor`")
+    recipe, digits, test, started = LENETS[name], whole_mnist("train"), whole_mnist("test"), time.perf_counter()
     model = NETWORKS[name](seed=seed)
     losses = fit(model, digits.inputs(), digits.labels, seed=seed, **recipe)
     if len(losses) < recipe["epochs"]:
@@ -97,36 +96,22 @@ def _time(networks: dict, inputs, number: int, seconds: float) -> dict:
     }
 
 
-def ranges() -> Path:
-    """Two real networks under every grid, bit width, granularity and calibration; see `qtoolkit.lab.ranges`."""
-    from qtoolkit.lab.ranges import ranges as measure
+def _elsewhere(module: str, function: str, says: str) -> Callable[[], Path]:
+    """The recipe `function` of `qtoolkit.lab.module`, which is imported only when it runs."""
+    def recipe() -> Path:
+        return getattr(import_module(f"qtoolkit.lab.{module}"), function)()
 
-    return measure()
-
-
-def deep_compression() -> Path:
-    """Both LeNets as the smallest files within an error, five seeds each, and what each ingredient is worth; see `qtoolkit.lab.deep_compression`."""
-    from qtoolkit.lab.deep_compression import deep_compression as measure
-
-    return measure()
+    recipe.__doc__ = f"{says}; see `qtoolkit.lab.{module}`."
+    return recipe
 
 
-def kernel_ladder() -> Path:
-    """One product from a Python loop up to the compiled kernels, and this machine's limits, on one thread; see `qtoolkit.lab.ladder`."""
-    from qtoolkit.lab.ladder import reproduce as measure
-
-    return measure()
-
-
-def compression_curves() -> Path:
-    """Error against size for pruning, weight sharing, both and low rank on LeNet-300-100; see `qtoolkit.lab.compression_curves`."""
-    from qtoolkit.lab.compression_curves import reproduce as measure
-
-    return measure()
-
-
-RECIPES: dict[str, Callable[[], Path]] = {"lenets": lenets, "int8-speed": int8_speed, "ranges": ranges, "deep-compression": deep_compression,
-                                          "kernel-ladder": kernel_ladder, "compression-curves": compression_curves}
+RECIPES: dict[str, Callable[[], Path]] = {
+    "lenets": lenets, "int8-speed": int8_speed,
+    "ranges": _elsewhere("ranges", "ranges", "Two real networks under every grid, bit width, granularity and calibration"),
+    "deep-compression": _elsewhere("deep_compression", "deep_compression", "Both LeNets as the smallest files within an error, five seeds each, and what each ingredient is worth"),
+    "kernel-ladder": _elsewhere("ladder", "reproduce", "One product from a Python loop up to the compiled kernels, and this machine's limits, on one thread"),
+    "compression-curves": _elsewhere("compression_curves", "reproduce", "Error against size for pruning, weight sharing, both and low rank on LeNet-300-100"),
+}
 
 
 def reproduce(name: str) -> Path:

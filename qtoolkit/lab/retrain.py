@@ -72,8 +72,7 @@ def steps_of(pool: Pool, epochs: int, batch_size: int = 128) -> int:
 
 
 def retrain(model: nn.Module, pool: Pool, *, epochs: int, lr: float, seed: int, parameters: Sequence | None = None,
-            after_step: Callable[[], None] | None = None, dropout: Callable | None = None, batch_size: int = 128,
-            what: str = "training") -> nn.Module:
+            after_step: Callable[[], None] | None = None, batch_size: int = 128, what: str = "training") -> nn.Module:
     """Train `model` in place with Adam on the pool; `after_step()` is called after every step. Comes back in evaluation mode.
 
     Order and batches depend on `seed` alone. Raises ArithmeticError when the loss is no longer finite.

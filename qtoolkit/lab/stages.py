@@ -75,14 +75,20 @@ def coded(model: nn.Sequential, stages: Stages, pool: Pool, seed: int) -> nn.Seq
 
 def written(model: nn.Sequential, stages: Stages, path: Path) -> Report:
     """The file: codes and gaps Huffman coded, with the shortest gap width of every layer, or both coded by context."""
-    layers = {}
-    for name, layer in weight_layers(model).items():
-        if stages.context:
-            layers[name] = ContextRecipe(None, 8, neighbor=28 if layer.weight.shape[1:] == (784,) else 0)
-        else:
-            codes = share(layer.weight, 8)
-            layers[name] = LayerRecipe(None, 8, best_index_bits(codes.codes, codes.codebook, torch.float16))
+    if stages.context:
+        layers = {name: ContextRecipe(None, 8, neighbor=28 if layer.weight.shape[1:] == (784,) else 0) for name, layer in weight_layers(model).items()}
+    else:
+        layers = shortest_layers(model, torch.float16)
     return compress(model, path, Recipe(layers=layers, codebook=torch.float16, bias_bits=stages.bias_bits))
+
+
+def shortest_layers(model: nn.Module, codebook: torch.dtype | None = None) -> dict[str, LayerRecipe]:
+    """For layers that share few values already: each as it is, Huffman coded, with the gap width that makes it shortest.
+
+    codebook: the dtype that shared values are stored in, by default the weight's own.
+    """
+    shared = {name: share(layer.weight, 8) for name, layer in weight_layers(model).items()}
+    return {name: LayerRecipe(None, 8, best_index_bits(each.codes, each.codebook, codebook)) for name, each in shared.items()}
 
 
 def named(model: nn.Module, each: tuple) -> dict:

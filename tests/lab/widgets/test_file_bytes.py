@@ -4,7 +4,7 @@ import zlib
 
 import pytest
 import torch
-from browsing import called, move_everything, opened, ready, served, sideways_scroll, violations, widget_page
+from browsing import called, move_everything, opened, reads_well_on_a_phone, ready, served, widget_page
 from torch import nn
 
 from qtoolkit.compression import BadFile, LayerRecipe, Recipe, compress, container
@@ -122,10 +122,7 @@ def test_the_stages_in_words(browser, home):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_nothing_serious_for_the_accessibility_checker_and_no_sideways_scroll(browser, home, scheme):
-    with opened(browser, home, width=360, scheme=scheme) as watched:
-        ready(watched.page, 2)
-        assert violations(watched.page, "main") == []
-        assert sideways_scroll(watched.page) == 0
+    reads_well_on_a_phone(browser, home, scheme, 2)
 
 
 def test_a_phone_sees_the_rows_around_the_cursor(browser, home, data):

@@ -62,6 +62,13 @@ function choice(control, changed) {
   return h("fieldset", { class: "qt-control qt-choice" }, h("legend", {}, control.label), h("div", { class: "qt-buttons" }, buttons));
 }
 
+/** {kind: "boxes", key, label, options: [[value, text], ...], value: []}: boxes to tick; the value is the list of those that are. */
+function boxes(control, changed) {
+  const inputs = control.options.map(() => h("input", { type: "checkbox", onchange: () => changed(control.options.filter((_, i) => inputs[i].checked).map(([value]) => value)) }));
+  const labels = control.options.map(([, text], i) => h("label", {}, inputs[i], h("span", {}, text)));
+  return h("fieldset", { class: "qt-control qt-boxes" }, h("legend", {}, control.label), h("div", {}, labels));
+}
+
 /** {kind: "steps", key, label, count, value}: previous and next, around a counter. */
 function steps(control, changed) {
   let index = control.value ?? 0;
@@ -74,7 +81,7 @@ function steps(control, changed) {
     h("button", { type: "button", "aria-label": `next ${control.label}`, onclick: () => go(1) }, "▶"));
 }
 
-const KINDS = { slider, choice, steps };
+const KINDS = { slider, choice, boxes, steps };
 
 /**
  * Show a widget: its title, its controls, a picture, a row of facts, and a sentence that says what the picture shows.

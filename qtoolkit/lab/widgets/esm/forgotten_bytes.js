@@ -1,7 +1,7 @@
 // Which bytes did you forget? Boxes leave parts of one file out; the ratio grows, the honest one stays.
 
 import { countedBytes } from "./audit_maths.js";
-import { h, s, say, uniqueId } from "./dom.js";
+import { mount, s, say } from "./dom.js";
 import { drawing, linear, text } from "./figures.js";
 
 const ratioText = (ratio) => `${ratio.toFixed(1)}×`;
@@ -27,31 +27,16 @@ function auditWords(name, dense, total, left, forgotten) {
 function render({ model, el }) {
   const parts = model.get("parts"), boxes = model.get("boxes"), dense = model.get("dense"), name = model.get("name");
   const total = countedBytes(parts, []), most = (1.08 * dense) / countedBytes(parts, boxes.map(([, gone]) => gone));
-  const picture = h("div", { class: "qt-picture" }), facts = h("div", { class: "qt-facts" }), words = h("p", { class: "qt-words", role: "status" });
-  const inputs = boxes.map(([box, gone]) => {
-    const id = uniqueId("box"), size = total - countedBytes(parts, [gone]);
-    const input = h("input", { id, type: "checkbox", style: "width: 18px; height: 18px; margin: 0; vertical-align: -3px", onchange: () => update() });
-    return { box, gone, input, label: h("label", { for: id, style: "display: inline-flex; gap: 0.5em; align-items: center; min-height: 30px; cursor: pointer" }, input, h("span", {}, `${box} (${size.toLocaleString("en-US")})`)) };
-  });
-  let width = 640;
-  const update = () => {
-    const chosen = inputs.filter(({ input }) => input.checked), left = countedBytes(parts, chosen.map(({ gone }) => gone));
-    picture.replaceChildren(ratioBars(width, dense / total, dense / left, most));
-    facts.replaceChildren(...[["bytes counted", left.toLocaleString("en-US")], ["bytes forgotten", (total - left).toLocaleString("en-US")], ["printed", ratioText(dense / left)], ["honest", ratioText(dense / total)]]
-      .map(([key, value]) => h("div", {}, h("span", {}, key), h("strong", {}, value))));
-    words.textContent = auditWords(name, dense, total, left, chosen.map(({ box }) => `the ${box.replace(/^the /, "")}`));
+  const options = boxes.map(([box, gone], i) => [i, `${box} (${(total - countedBytes(parts, [gone])).toLocaleString("en-US")})`]);
+  const draw = ({ chosen }, width) => {
+    const left = countedBytes(parts, chosen.map((i) => boxes[i][1]));
+    return {
+      picture: [ratioBars(width, dense / total, dense / left, most)],
+      facts: [["bytes counted", left.toLocaleString("en-US")], ["bytes forgotten", (total - left).toLocaleString("en-US")], ["printed", ratioText(dense / left)], ["honest", ratioText(dense / total)]],
+      words: auditWords(name, dense, total, left, chosen.map((i) => `the ${boxes[i][0].replace(/^the /, "")}`)),
+    };
   };
-  const field = h("fieldset", { class: "qt-control" }, h("legend", {}, "leave out (bytes)"),
-    h("div", { style: "display: flex; flex-wrap: wrap; gap: 0 1.4em" }, inputs.map(({ label }) => label)));
-  el.append(h("section", { class: "qt", "aria-label": "Which bytes did you forget?" }, h("p", { class: "qt-title" }, "Which bytes did you forget?"),
-    h("div", { class: "qt-panel" }, field), picture, facts, words));
-  update();
-  const observer = new ResizeObserver(([entry]) => {
-    const now = Math.floor(entry.contentRect.width);
-    if (now && now !== width) { width = now; update(); }
-  });
-  observer.observe(picture);
-  return () => observer.disconnect();
+  return mount(el, { title: "Which bytes did you forget?", controls: [{ kind: "boxes", key: "chosen", label: "leave out (bytes)", options, value: [] }], draw });
 }
 
 export default { render };

@@ -12,7 +12,7 @@ from qtoolkit.kernels.table import pack_binary, pack_codebook, portable_table_li
 
 ISAS = kernels.info()["isas_available"]
 native = pytest.mark.skipif(not kernels.info()["native"], reason="the compiled kernels are missing")
-sizes = dict(m=st.integers(0, 40), n=st.integers(1, 150), k=st.integers(1, 150), seed=st.integers(0, 10**6))
+sizes = dict(m=st.one_of(st.integers(0, 40), st.integers(41, 150)), n=st.integers(1, 150), k=st.integers(1, 150), seed=st.integers(0, 10**6))
 
 
 def randn(*shape, seed=0):

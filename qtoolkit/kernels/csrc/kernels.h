@@ -60,7 +60,7 @@ struct Kernels {
     void (*binary)(const Table&, const uint32_t* x, Range, float* out);
     void (*codebook)(const Table&, const float* x, Range, float* out);
     void (*sparse_row)(const Sparse&, const float* x, int32_t output0, int32_t output1, float* out);
-    void (*sparse_batch)(const Sparse&, const float* columns, int rows, int32_t output0, int32_t output1, float* out);
+    void (*sparse_batch)(const Sparse&, const float* columns, int groups, int rows, int32_t output0, int32_t output1, float* out);
     double (*peak_int8)(int64_t rounds);   // these three serve qk_limit
     double (*peak_float)(int64_t rounds);
     uint64_t (*read_all)(const uint64_t* at, int64_t count);

@@ -2,8 +2,8 @@
 //
 // At batch 1 every weight costs a *gather*: the inputs lie anywhere, and a gather loads one element at a time, however wide
 // the register. That is why 10 % density is not 10 times faster: dense int8 reads 64 weights in one load. With a batch the
-// picture changes: inputs are laid out so that 16 rows of the batch are neighbors, one index serves 16 multiply-adds, and a
-// zero weight saves all 16. Indices come from a file, so each is clamped to the last input as it is used: a wrong index
+// picture changes: inputs are laid out so that 16 to 64 rows of the batch are neighbors, one index serves as many
+// multiply-adds, and a zero weight saves them all. Indices come from a file, so each is clamped to the last input as it is used: a wrong index
 // gives a wrong number, never a bad access. Real arithmetic: instruction sets may differ in the last bits.
 #pragma once
 
@@ -14,17 +14,51 @@ static void sparse_row(const qk::Sparse& layer, const float* x, int32_t output0,
     }
 }
 
-// columns: (inputs, 16 rows of the batch); out: (16, outputs), of which `rows` are wanted
-static void sparse_batch(const qk::Sparse& layer, const float* columns, int rows, int32_t output0, int32_t output1, float* out) {
+// One output for 16 G rows of the batch. Each value meets G registers of inputs; `kFlight` values are on their way at once, since
+// a multiply-add must wait for the one before on the same sum.
+template <int G>
+static void sparse_output(const qk::Sparse& layer, const float* columns, int32_t o, float* sums) {
+    constexpr int kFlight = Simd::kMostSums >= 16 ? 2 : 1;
     const uint32_t last = uint32_t(layer.inputs - 1);
-    for (int32_t o = output0; o < output1; ++o) {
-        Simd::Reals sum = Simd::reals(layer.bias[o]);
-        for (int64_t i = layer.start[o], end = layer.start[o + 1]; i < end; ++i) {
-            const uint32_t index = uint32_t(layer.index[i]);
-            Simd::multiply_add(sum, Simd::reals(layer.value[i]), Simd::load(columns + int64_t(index < last ? index : last) * 16));
-        }
-        float all[16];
-        Simd::store(all, sum);
-        for (int r = 0; r < rows; ++r) out[int64_t(r) * layer.outputs + o] = all[r];
+    Simd::Reals sum[kFlight][G];
+#pragma GCC unroll 4
+    for (int g = 0; g < G; ++g) sum[0][g] = Simd::reals(layer.bias[o]);
+#pragma GCC unroll 4
+    for (int f = 1; f < kFlight; ++f)
+#pragma GCC unroll 4
+        for (int g = 0; g < G; ++g) sum[f][g] = Simd::reals(0.0f);
+    const auto add = [&](Simd::Reals* to, int64_t i) __attribute__((always_inline)) {
+        const uint32_t index = uint32_t(layer.index[i]);
+        const float* column = columns + int64_t(index < last ? index : last) * (16 * G);
+        const Simd::Reals value = Simd::reals(layer.value[i]);
+#pragma GCC unroll 4
+        for (int g = 0; g < G; ++g) Simd::multiply_add(to[g], value, Simd::load(column + 16 * g));
+    };
+    int64_t i = layer.start[o];
+    const int64_t end = layer.start[o + 1];
+    for (; i + kFlight <= end; i += kFlight)
+#pragma GCC unroll 4
+        for (int f = 0; f < kFlight; ++f) add(sum[f], i + f);
+    for (; i < end; ++i) add(sum[0], i);
+#pragma GCC unroll 4
+    for (int g = 0; g < G; ++g) {
+        if (kFlight > 1) Simd::multiply_add(sum[0][g], Simd::reals(1.0f), sum[kFlight - 1][g]);
+        Simd::store(sums + 16 * g, sum[0][g]);
     }
+}
+
+template <int G>
+static void sparse_groups(const qk::Sparse& layer, const float* columns, int rows, int32_t output0, int32_t output1, float* out) {
+    float sums[16][16 * G];  // of 16 outputs: a row of `out` then receives a whole cache line
+    for (int32_t o = output0, many; o < output1; o += many) {
+        many = output1 - o < 16 ? output1 - o : 16;
+        for (int j = 0; j < many; ++j) sparse_output<G>(layer, columns, o + j, sums[j]);
+        for (int r = 0; r < rows; ++r)
+            for (int j = 0; j < many; ++j) out[int64_t(r) * layer.outputs + o + j] = sums[j][r];
+    }
+}
+
+// columns: (inputs, 16 groups rows of the batch), groups 1, 2 or 4; out: (16 groups, outputs), of which `rows` are wanted
+static void sparse_batch(const qk::Sparse& layer, const float* columns, int groups, int rows, int32_t output0, int32_t output1, float* out) {
+    (groups == 1 ? sparse_groups<1> : groups == 2 ? sparse_groups<2> : sparse_groups<4>)(layer, columns, rows, output0, output1, out);
 }

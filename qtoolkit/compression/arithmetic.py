@@ -27,8 +27,8 @@ def _logistic_table() -> list[int]:
     return [ONE - p for p in reversed(upper[1:])] + upper
 
 
-_SQUASH = _logistic_table()
-_STRETCH = [min(bisect_left(_SQUASH, 16 * p + 8), 2 * _LIMIT) - _LIMIT for p in range(ONE // 16)]
+SQUASH = _logistic_table()
+_STRETCH = [min(bisect_left(SQUASH, 16 * p + 8), 2 * _LIMIT) - _LIMIT for p in range(ONE // 16)]
 _RECIPROCAL = [2 * ONE // (2 * n + 3) for n in range(_COUNT_LIMIT + 1)]
 
 
@@ -139,7 +139,7 @@ class Mixer:
         stretched = [_STRETCH[cell[0] >> 4] for cell in cells]
         weights = self.weights.setdefault(select, [_FIRST_WEIGHT] * len(cells))
         dot = sum([w * s for w, s in zip(weights, stretched)]) >> 16
-        p = _SQUASH[max(-_LIMIT, min(_LIMIT, dot)) + _LIMIT]
+        p = SQUASH[max(-_LIMIT, min(_LIMIT, dot)) + _LIMIT]
         bit = coder.code(bit, p)
         target = (ONE - 1) * bit
         error = ((bit << 16) - p) * _RATE

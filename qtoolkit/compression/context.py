@@ -13,13 +13,17 @@ import torch
 from torch import Tensor
 
 from qtoolkit.compression.arithmetic import Coder, Decoder, Encoder, Mixer
+from qtoolkit.compression.bodies import from_raw
+from qtoolkit.kernels.entropy import context_decode, context_encode
 
-MAX_WEIGHTS = 1 << 24
+MAX_WEIGHTS, MAX_CONTEXTS = 1 << 24, 1 << 22
 
 
 def encode_codes(codes: Tensor, width: int, neighbor: int = 0) -> bytes:
     """Code a tensor of codes (0 = pruned, 1 .. 2^width - 1). `neighbor` is the distance of a second neighbor in a row: the
     image width for a layer that looks at pixels, 0 for none. Raises ValueError for more than 2^24 weights.
+
+    The work is done by the compiled kernels where there are any, else by `encode_portably`; both write the same bytes.
 
     See: book/chapters/18-huffman-coding.ipynb#beyond-huffman
 
@@ -28,17 +32,29 @@ def encode_codes(codes: Tensor, width: int, neighbor: int = 0) -> bytes:
     tensor([[0, 1, 0, 3],
             [0, 2, 0, 0]], dtype=torch.int32)
     """
-    encoder, flat = Encoder(), array("H", codes.reshape(-1).to(torch.int32).numpy().astype(np.uint16).tobytes())
-    _walk(encoder, flat, _matrix(codes.shape), width, neighbor)
-    return encoder.finish()
+    rows, columns = _matrix(codes.shape)
+    return context_encode(codes.reshape(rows, columns).to(torch.int32), width, min(neighbor, columns)).numpy().tobytes()
 
 
 def decode_codes(stream: bytes, shape: tuple[int, ...], width: int, neighbor: int = 0) -> Tensor:
     """The codes that `encode_codes` wrote, int32. Raises ValueError when stream and shape do not belong together."""
-    decoder, rows_columns = Decoder(stream), _matrix(shape)
-    flat = _walk(decoder, array("H", bytes(2 * math.prod(shape))), rows_columns, width, neighbor)
+    rows, columns = _matrix(shape)
+    return context_decode(from_raw(stream, torch.uint8), rows, columns, width, min(neighbor, columns)).reshape(shape)
+
+
+def encode_portably(codes: Tensor, width: int, neighbor: int) -> bytes:
+    """`encode_codes` in Python, to read and to check the kernels by: int32 codes of shape (rows, columns)."""
+    encoder, flat = Encoder(), array("H", codes.reshape(-1).numpy().astype(np.uint16).tobytes())
+    _walk(encoder, flat, codes.shape, width, neighbor)
+    return encoder.finish()
+
+
+def decode_portably(stream: bytes, rows: int, columns: int, width: int, neighbor: int) -> Tensor:
+    """`decode_codes` in Python."""
+    decoder = Decoder(stream)
+    flat = _walk(decoder, array("H", bytes(2 * rows * columns)), (rows, columns), width, neighbor)
     decoder.finish()
-    return torch.from_numpy(np.frombuffer(flat, dtype=np.uint16).astype(np.int32)).reshape(shape)
+    return torch.from_numpy(np.frombuffer(flat, dtype=np.uint16).astype(np.int32)).reshape(rows, columns)
 
 
 def _matrix(shape: tuple[int, ...]) -> tuple[int, int]:
@@ -61,6 +77,8 @@ def _walk(coder: Coder, codes: array, shape: tuple[int, int], width: int, neighb
             if mask.code(coder, int(codes[at] != 0), contexts, select):
                 if not (code := _code_value(coder, value, codes[at], width, row, column)):
                     raise ValueError("a kept weight has the code of a pruned one; the coded stream is damaged")
+                if sum(map(len, value.cells[1:])) > MAX_CONTEXTS:
+                    raise ValueError("the codes have more contexts than can be kept; the layer is too large to code by context")
                 codes[at] = code
                 column_counts[column] += 1
                 in_row += 1

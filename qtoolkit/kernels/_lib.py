@@ -22,6 +22,8 @@ _SIGNATURES = {  # name -> argument types; every function returns int unless _RE
                     (_POINTER, _LONG, _POINTER, _LONG, _LONG, _POINTER, _LONG, _INT)),
     "qk_huffman_decode": (_POINTER, _LONG, _POINTER, _LONG, _LONG, _POINTER, _INT),
     "qk_huffman_encode": (_POINTER, _LONG, _POINTER, _LONG, _POINTER, _LONG, _POINTER),
+    "qk_context_encode": (_POINTER, _LONG, _LONG, _LONG, _LONG, _POINTER, _POINTER, _LONG, _POINTER),
+    "qk_context_decode": (_POINTER, _LONG, _LONG, _LONG, _LONG, _LONG, _POINTER, _POINTER),
     "qk_conv_int8": (_POINTER, _LONG, _POINTER, _LONG, _LONG, _POINTER, _POINTER, _LONG, _INT),
     "qk_torch_operator": (_POINTER, ctypes.c_char_p),
     "qk_use_isa": (ctypes.c_char_p,),

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, strategies as st
 
 from qtoolkit.compression import arithmetic, context
-from qtoolkit.compression.arithmetic import _LIMIT, _SQUASH, _STRETCH, ONE, Decoder, Encoder, Mixer
+from qtoolkit.compression.arithmetic import _LIMIT, _STRETCH, ONE, SQUASH, Decoder, Encoder, Mixer
 from qtoolkit.compression.context import decode_codes, encode_codes
 
 
@@ -43,8 +43,8 @@ def test_the_coder_reaches_the_ideal_length():
 
 def test_the_logistic_tables_are_the_logistic_function_and_its_inverse():
     for d in range(-_LIMIT, _LIMIT + 1):
-        assert abs(_SQUASH[d + _LIMIT] - ONE / (1 + math.exp(-d / 256))) <= 1
-    assert all(0 < p < ONE for p in _SQUASH) and _SQUASH == sorted(_SQUASH)
+        assert abs(SQUASH[d + _LIMIT] - ONE / (1 + math.exp(-d / 256))) <= 1
+    assert all(0 < p < ONE for p in SQUASH) and SQUASH == sorted(SQUASH)
     for p in range(8, ONE // 16 - 8):
         exact = 256 * math.log((16 * p + 8) / (ONE - 16 * p - 8))
         assert abs(_STRETCH[p] - exact) <= 1.5 + 256 * 2 / min(16 * p, ONE - 16 * p)
@@ -80,7 +80,7 @@ def test_structure_is_found_and_randomness_costs_little_more_than_its_entropy():
 def test_the_stream_is_the_same_on_every_machine():
     stream = encode_codes(_codes(60, 80, 0.1), 2, neighbor=8)
     assert hashlib.sha256(stream).hexdigest() == "dbb3df5591e405bae1e1b4ddf0e7d30b57ac06d1687604b6e7a0f3e83903e793"
-    assert hashlib.sha256(str((_SQUASH, _STRETCH)).encode()).hexdigest() == "7195fd7dfc65176894596afb61b9be376776c84ead526c4c05ec6e598484c96c"
+    assert hashlib.sha256(str((SQUASH, _STRETCH)).encode()).hexdigest() == "7195fd7dfc65176894596afb61b9be376776c84ead526c4c05ec6e598484c96c"
 
 
 def test_a_mixer_learns_which_context_to_trust():

@@ -116,7 +116,7 @@ def _section(kind: int, body: bytes, decoded: int) -> bytes:
     (bytes([99, 0, 0]), sections.DENSE, 4, "dtype number"),
     (bytes([0, 9]), sections.DENSE, 4, "9 dimensions"),
     (bytes([0, 1, 8, 4, 0, 1]) + bytes(4) + container.varint(1 << 50), sections.SHARED, 32, "claims"),
-    (bytes([0, 1]) + container.varint(1 << 14) + bytes([0, 1]) + bytes(4) + b"\0", sections.CONTEXT, 1 << 16, "used up"),
+    (bytes([0, 1]) + container.varint(1 << 14) + bytes([0, 1]) + bytes(4) + b"\0", sections.CONTEXT, 1 << 16, "cut short"),
     (bytes([0, 1, 8, 4, 255, 0, 0, 128, 127, 1, 0]), sections.SHARED, 32, "grid of"),
     (bytes([0, 1, 8, 4, 255]) + bytes(3), sections.SHARED, 32, "ends after"),
     (bytes([0, 1, 8, 13, 0, 1]) + bytes(4), sections.SHARED, 32, "13-bit gaps"),

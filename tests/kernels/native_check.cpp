@@ -117,7 +117,38 @@ static std::vector<float> groupwise(int m, int n, int k, int bits) {  // random 
     return y;
 }
 
+// Entropy coders: what was written reads back; damaged bytes of any kind are read without harm.
+static void check_streams() {
+    std::vector<int32_t> squash;
+    for (int d = -2559; d <= 2559; ++d) squash.push_back(int32_t(65536 / (1 + std::exp(-d / 256.0))));
+    for (int round = 0; round < 60; ++round) {
+        const int64_t rows = any(0, 20), columns = any(1, 30), width = any(1, 6), neighbor = any(0, 8), count = rows * columns;
+        std::vector<int32_t> codes(size_t(count + 1)), back(codes);
+        std::vector<int16_t> symbols(size_t(count + 1)), again(symbols);
+        for (int64_t i = 0; i < count; ++i) codes[i] = any(0, 3) ? 0 : int32_t(any(1, (1 << width) - 1)), symbols[i] = int16_t(any(0, 3));
+        const uint8_t lengths[4] = {1, 2, 3, 3};
+        std::vector<uint8_t> context(size_t(8 * count + 64)), huffman(size_t(4 * count + 64));
+        int64_t context_bytes = 0, huffman_bytes = 0;
+        if (qk_context_encode(codes.data(), rows, columns, width, neighbor, squash.data(), context.data(), int64_t(context.size()), &context_bytes) ||
+            qk_huffman_encode(symbols.data(), count, lengths, 4, huffman.data(), int64_t(huffman.size()), &huffman_bytes))
+            fail("encoding", "entropy", int(rows), int(width), int(columns));
+        context.resize(size_t(context_bytes)), context.shrink_to_fit(), huffman.resize(size_t(huffman_bytes)), huffman.shrink_to_fit();
+        if (qk_context_decode(context.data(), context_bytes, rows, columns, width, neighbor, squash.data(), back.data()) || back != codes ||
+            qk_huffman_decode(huffman.data(), huffman_bytes, lengths, 4, count, again.data(), 2) || again != symbols)
+            fail("decoding", "entropy", int(rows), int(width), int(columns));
+        for (int damage = 0; damage < 40; ++damage) {
+            for (auto* stream : {&context, &huffman}) {
+                if (!stream->empty()) (*stream)[size_t(any(0, int64_t(stream->size()) - 1))] ^= uint8_t(any(1, 255));
+                if (!stream->empty() && !any(0, 9)) stream->pop_back(), stream->shrink_to_fit();
+            }
+            qk_context_decode(context.data(), int64_t(context.size()), rows, columns, width, neighbor, squash.data(), back.data());
+            qk_huffman_decode(huffman.data(), int64_t(huffman.size()), lengths, 4, count, again.data(), 2);
+        }
+    }
+}
+
 int main() {
+    check_streams();
     std::istringstream names(qk_isas());
     std::string isa;
     int checked = 0;

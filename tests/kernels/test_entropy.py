@@ -1,4 +1,4 @@
-"""The native Huffman coder against the readable numpy one of qtoolkit.compression: same bytes, same symbols, same refusals."""
+"""The native coders against the readable ones of qtoolkit.compression: same bytes, same symbols, same refusals."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qtoolkit.compression import huffman
+from qtoolkit.compression import context, huffman
 from qtoolkit.kernels import entropy
 
 
@@ -102,3 +102,71 @@ def test_opcheck():
     stream = entropy.huffman_encode(torch.tensor([0, 1, 2, 0], dtype=torch.int16), lengths)
     torch.library.opcheck(entropy.huffman_decode, (stream, lengths, 4))
     torch.library.opcheck(entropy.huffman_encode, (torch.tensor([0, 1, 2, 0], dtype=torch.int16), lengths))
+    codes = torch.tensor([[0, 1, 0], [3, 0, 2]], dtype=torch.int32)
+    torch.library.opcheck(entropy.context_encode, (codes, 2, 0))
+    torch.library.opcheck(entropy.context_decode, (entropy.context_encode(codes, 2, 0), 2, 3, 2, 0))
+
+
+def pruned_codes(seed: int, rows: int, columns: int, width: int, density: float) -> torch.Tensor:
+    rng = np.random.default_rng(seed)
+    kept = rng.random((rows, columns)) < density * 2 * rng.random((1, columns))
+    return torch.from_numpy((rng.integers(1, 1 << width, (rows, columns)) * kept).astype(np.int32))
+
+
+@given(seed=st.integers(0, 10**6), rows=st.integers(0, 40), columns=st.integers(0, 60), width=st.sampled_from([1, 2, 3, 8, 16]),
+       neighbor=st.sampled_from([0, 1, 7, 59, 10**6]), density=st.sampled_from([0.02, 0.3, 1.0]))
+def test_codes_by_context_are_the_same_bytes_in_both(seed, rows, columns, width, neighbor, density):
+    codes = pruned_codes(seed, rows, columns, width, density)
+    stream = entropy.context_encode(codes, width, neighbor)
+    assert stream.numpy().tobytes() == context.encode_portably(codes, width, neighbor)
+    assert torch.equal(entropy.context_decode(stream, rows, columns, width, neighbor), codes)
+    assert torch.equal(context.decode_portably(stream.numpy().tobytes(), rows, columns, width, neighbor), codes)
+
+
+def test_counts_that_no_longer_grow_and_streams_longer_than_expected():
+    """More bits in one context than it counts; and codes without a pattern, whose stream is longer than the buffer guessed."""
+    codes = torch.zeros(500, 40, dtype=torch.int32)
+    codes[::50, 3] = torch.arange(1, 11, dtype=torch.int32)
+    assert entropy.context_encode(codes, 4, 0).numpy().tobytes() == context.encode_portably(codes, 4, 0)
+    random = pruned_codes(0, 30, 40, 16, 1.0)
+    stream = entropy.context_encode(random, 16, 0)
+    assert stream.numel() > random.numel() and stream.numpy().tobytes() == context.encode_portably(random, 16, 0)
+
+
+@given(data=st.data())
+def test_damaged_contexts_are_refused_exactly_when_the_reference_refuses(data):
+    codes = pruned_codes(3, 30, 40, 2, 0.1)
+    stream = bytearray(context.encode_portably(codes, 2, 5))
+    for _ in range(data.draw(st.integers(0, 3))):
+        stream[data.draw(st.integers(0, len(stream) - 1))] ^= data.draw(st.integers(1, 255))
+    stream = stream[: data.draw(st.one_of(st.just(len(stream)), st.integers(1, len(stream))))] + data.draw(st.binary(max_size=6))
+    rows, width = data.draw(st.sampled_from([(30, 2), (31, 2), (29, 2), (0, 2), (30, 3)]))
+    try:
+        expected = context.decode_portably(bytes(stream), rows, 40, width, 5)
+    except ValueError:
+        with pytest.raises(ValueError, match="damaged"):
+            entropy.context_decode(torch.frombuffer(stream, dtype=torch.uint8), rows, 40, width, 5)
+    else:
+        assert torch.equal(entropy.context_decode(torch.frombuffer(stream, dtype=torch.uint8), rows, 40, width, 5), expected)
+
+
+def test_more_contexts_than_the_format_allows_are_refused_by_both(monkeypatch):
+    codes = torch.from_numpy(np.random.default_rng(0).integers(1, 1 << 16, (1200, 1200)).astype(np.int32))
+    if entropy.library is not None:  # in Python it takes minutes
+        with pytest.raises(ValueError, match="too large"):
+            entropy.context_encode(codes, 16, 0)
+    monkeypatch.setattr(context, "MAX_CONTEXTS", 1000)
+    with pytest.raises(ValueError, match="too large"):
+        context.encode_portably(codes[:40], 16, 0)
+
+
+def test_codes_by_context_say_what_they_expect():
+    codes, stream = torch.zeros(2, 3, dtype=torch.int32), torch.zeros(1, dtype=torch.uint8)
+    for call, said in ((lambda: entropy.context_encode(codes.long(), 2, 0), "int64.*expected int32"),
+                       (lambda: entropy.context_encode(codes + 4, 2, 0), "from 4 to 4, expected codes of 2 bits"),
+                       (lambda: entropy.context_encode(codes, 17, 0), "width is 17"),
+                       (lambda: entropy.context_decode(stream.int(), 2, 3, 2, 0), "expected 1-D uint8"),
+                       (lambda: entropy.context_decode(stream, 1 << 13, 1 << 12, 2, 0), "too large"),
+                       (lambda: entropy.context_decode(stream, -1, 3, 2, 0), "too large")):
+        with pytest.raises(ValueError, match=said):
+            call()

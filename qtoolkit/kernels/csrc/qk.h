@@ -123,3 +123,11 @@ QK_API int qk_huffman_decode(const uint8_t* stream, int64_t bytes, const uint8_t
 // `capacity` must be at least 3 bytes a lane + longest length bits a symbol + 9; `written` receives the size.
 QK_API int qk_huffman_encode(const int16_t* values, int64_t count, const uint8_t* lengths, int64_t symbols, uint8_t* out,
                              int64_t capacity, int64_t* written);
+
+// A matrix of weight codes (0 = pruned, else below 2^width; width 1 to 16) as one adaptive arithmetic stream. `squash` is the table
+// of arithmetic.py. Encoding: `written` receives the size; where it is more than `capacity`, the bytes beyond were not written.
+// QK_BAD_SHAPE: more than 2^24 weights, or more contexts than the format allows.
+QK_API int qk_context_encode(const int32_t* codes, int64_t rows, int64_t columns, int64_t width, int64_t neighbor,
+                             const int32_t* squash, uint8_t* out, int64_t capacity, int64_t* written);
+QK_API int qk_context_decode(const uint8_t* stream, int64_t bytes, int64_t rows, int64_t columns, int64_t width, int64_t neighbor,
+                             const int32_t* squash, int32_t* codes);

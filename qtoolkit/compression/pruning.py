@@ -90,7 +90,7 @@ def keep_largest(scores: Tensor, density: float) -> Tensor:
     >>> keep_largest(torch.tensor([0.1, 0.9, 0.5, 0.5]), density=0.5)
     tensor([False,  True,  True, False])
     """
-    density, flat = _density(density), _checks.real_tensor(scores, "scores").flatten()
+    density, flat = _density(density), _checks.real_tensor(scores, "scores").detach().flatten()
     kept = round(density * flat.numel())
     if kept == 0:
         return torch.zeros_like(scores, dtype=torch.bool)

@@ -21,13 +21,17 @@ def _authors(names: str) -> str:
 
 
 def as_markdown(entry: dict[str, str], note: str = "") -> str:
-    """One list item: authors, year, title, where, a link by DOI or arXiv number (a talk: to its slides), and what it was used for."""
+    """One list item: authors, year, title, where, a link by DOI or arXiv number (a talk: to its slides; an old paper without any: its pages), and what it was used for.
+
+    >>> as_markdown({"author": "Doe, Jane", "year": "1990", "title": "Old", "booktitle": "A Conference", "pages": "1--8"}, "Its idea.")
+    '- Doe (1990). *Old*. A Conference. Pages 1–8. Its idea.'
+    """
     if "doi" in entry:
         link = f"[doi:{entry['doi']}](https://doi.org/{entry['doi']})"
     elif "eprint" in entry:
         link = f"[arXiv:{entry['eprint']}](https://arxiv.org/abs/{entry['eprint']})"
     else:
-        link = f"[slides]({entry['url']})"
+        link = f"[slides]({entry['url']})" if "url" in entry else f"Pages {entry['pages'].replace('--', '–')}"
     where = entry.get("journal") or entry.get("booktitle") or entry.get("howpublished") or "arXiv preprint"
     title = entry["title"].replace("{", "").replace("}", "")
     return f"- {_authors(entry['author'])} ({entry['year']}). *{title}*. {where}. {link}." + (f" {note}" if note else "")

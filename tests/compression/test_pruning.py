@@ -38,6 +38,11 @@ def test_keep_largest_is_a_stable_sort(values, density):
     assert keep_largest(scores, density).tolist() == expected.tolist()
 
 
+def test_scores_of_parameters_need_no_detaching():
+    weight = nn.Linear(4, 3).weight
+    assert torch.equal(keep_largest(weight.abs(), 0.5), keep_largest(weight.detach().abs(), 0.5))
+
+
 def test_global_masks_agree_with_torch_prune():
     ours, theirs = _network(), _network()
     masks = global_masks(magnitude(ours), density=0.3)

@@ -46,6 +46,8 @@ def magnitude(model: nn.Module) -> dict[str, Tensor]:
     """Score every weight by its absolute value |w| (Han et al. 2015, section 3).
 
     Returns {layer name: tensor shaped like its weight}.
+
+    See: book/chapters/16-pruning.ipynb#which-weights-can-go
     """
     return {name: _checks.real_tensor(weight.detach(), f"{name}.weight").abs() for name, weight in _weights(model).items()}
 
@@ -56,6 +58,8 @@ def activation_scores(model: nn.Module, inputs: Tensor) -> dict[str, Tensor]:
 
     rms(x_j) is taken over a batch at the layer's own input (per input channel for a convolution). Weights that look
     at a dead pixel or a dead unit score 0 and go first. Source: Sun et al. 2024 (Wanda), score only.
+
+    See: book/chapters/16-pruning.ipynb#which-weights-can-go
     """
     scores = {}
     for name, rms in _input_rms(model, inputs).items():
@@ -89,6 +93,8 @@ def keep_largest(scores: Tensor, density: float) -> Tensor:
 
     >>> keep_largest(torch.tensor([0.1, 0.9, 0.5, 0.5]), density=0.5)
     tensor([False,  True,  True, False])
+
+    See: book/chapters/16-pruning.ipynb#which-weights-can-go
     """
     density, flat = _density(density), _checks.real_tensor(scores, "scores").detach().flatten()
     kept = round(density * flat.numel())
@@ -102,7 +108,10 @@ def keep_largest(scores: Tensor, density: float) -> Tensor:
 
 
 def layer_masks(scores: Scores, density: float | Mapping[str, float]) -> dict[str, Tensor]:
-    """Rank inside each layer: keep a fraction `density` of every layer, or the fraction given for each layer's name."""
+    """Rank inside each layer: keep a fraction `density` of every layer, or the fraction given for each layer's name.
+
+    See: book/chapters/16-pruning.ipynb#three-rules-for-a-threshold
+    """
     densities = density if isinstance(density, Mapping) else dict.fromkeys(scores, density)
     if set(densities) != set(scores):
         raise ValueError(f"densities are given for {sorted(densities)}, expected one for each of {sorted(scores)}")
@@ -110,7 +119,10 @@ def layer_masks(scores: Scores, density: float | Mapping[str, float]) -> dict[st
 
 
 def global_masks(scores: Scores, density: float) -> dict[str, Tensor]:
-    """Rank all layers together: one threshold for the whole network, so layers end at different densities."""
+    """Rank all layers together: one threshold for the whole network, so layers end at different densities.
+
+    See: book/chapters/16-pruning.ipynb#three-rules-for-a-threshold
+    """
     mask = keep_largest(torch.cat([score.flatten() for score in scores.values()]), density)
     parts = mask.split([score.numel() for score in scores.values()])
     return {name: part.reshape(scores[name].shape) for name, part in zip(scores, parts)}
@@ -120,6 +132,8 @@ def std_masks(model: nn.Module, quality: float | Mapping[str, float]) -> dict[st
     """Keep |w| > quality * std(w), layer by layer (Han et al. 2015: "quality parameter multiplied by the standard deviation").
 
     std is the population standard deviation of the layer's weights that are not already pruned.
+
+    See: book/chapters/16-pruning.ipynb#three-rules-for-a-threshold
     """
     qualities = quality if isinstance(quality, Mapping) else dict.fromkeys(_weights(model), quality)
     masks = {}
@@ -153,6 +167,8 @@ class Masks:
     >>> handle = masks.hold(optimizer)              # from now on every optimizer.step() ends with masks.apply_()
     >>> round(masks.density(), 2)
     0.5
+
+    See: book/chapters/16-pruning.ipynb#a-zero-that-stays-zero
     """
 
     def __init__(self, model: nn.Module, masks: Mapping[str, Tensor]):
@@ -194,6 +210,8 @@ def prune_(model: nn.Module, density: float | Mapping[str, float], scores: Score
     """One-shot pruning in place, layer by layer; returns the masks, ready to hold through retraining.
 
     `scores` defaults to the weights' magnitude. For one threshold over all layers: `Masks(model, global_masks(scores, density))`.
+
+    See: book/chapters/16-pruning.ipynb#prune-and-retrain
     """
     return Masks(model, layer_masks(magnitude(model) if scores is None else scores, density))
 
@@ -203,6 +221,8 @@ def iterative_densities(final: float, rounds: int) -> list[float]:
 
     >>> iterative_densities(final=0.125, rounds=3)
     [0.5, 0.25, 0.125]
+
+    See: book/chapters/16-pruning.ipynb#prune-and-retrain
     """
     if not 0 < _density(final) <= 1:
         raise ValueError(f"final is {final}, expected a density above 0")
@@ -217,6 +237,8 @@ def cubic_density(step: int, start: int, stop: int, final: float, initial: float
 
     >>> [round(cubic_density(t, 0, 4, final=0.1), 3) for t in range(5)]
     [1.0, 0.48, 0.213, 0.114, 0.1]
+
+    See: book/chapters/16-pruning.ipynb#prune-and-retrain
     """
     if stop <= start:
         raise ValueError(f"start is {start} and stop is {stop}, expected start < stop")
@@ -230,6 +252,8 @@ class GradualPruning:
     Masks are chosen anew every `every` steps until `stop`, and once more exactly at `stop`, so that a schedule whose
     length is no multiple of `every` still reaches its density. `choose(density) -> masks` defaults to magnitude inside
     each layer; final densities may differ by layer.
+
+    See: book/chapters/16-pruning.ipynb#prune-and-retrain
     """
 
     def __init__(self, model: nn.Module, final: float | Mapping[str, float], stop: int, start: int = 0, every: int = 50,
@@ -255,6 +279,8 @@ def sensitivity_scan(model: nn.Module, evaluate: Callable[[nn.Module], float],
     """Prune one layer at a time, no retraining: {layer: [(density, evaluate(model)), ...]} (Han et al. 2015, figure 6).
 
     The model leaves as it came, bit for bit, even when `evaluate` raises.
+
+    See: book/chapters/16-pruning.ipynb#how-much-can-each-layer-lose
     """
     scan = {}
     for name, score in magnitude(model).items():

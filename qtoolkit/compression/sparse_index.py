@@ -64,12 +64,17 @@ def csr(weight: Tensor) -> CompressedMatrix:
     >>> m = csr(torch.tensor([[0.0, 5.0], [0.0, 0.0], [7.0, 8.0]]))
     >>> m.values.tolist(), m.indices.tolist(), m.pointers.tolist(), m.numbers
     ([5.0, 7.0, 8.0], [1, 0, 1], [0, 1, 1, 3], 10)
+
+    See: book/chapters/16-pruning.ipynb#compressed-rows-and-columns
     """
     return _by_line(_matrix(weight), tuple(weight.shape), "row")
 
 
 def csc(weight: Tensor) -> CompressedMatrix:
-    """Compressed sparse columns of a matrix (rows, columns): 2a + n + 1 numbers, n columns (Han et al. 2016, section 2)."""
+    """Compressed sparse columns of a matrix (rows, columns): 2a + n + 1 numbers, n columns (Han et al. 2016, section 2).
+
+    See: book/chapters/16-pruning.ipynb#compressed-rows-and-columns
+    """
     return _by_line(_matrix(weight).t(), tuple(weight.shape), "column")
 
 
@@ -121,6 +126,8 @@ def relative_index(weight: Tensor, bits: int) -> RelativeIndex:
 
     >>> relative_index(torch.tensor([0, 3, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 17]), bits=3).gaps
     tensor([2, 3, 8, 3])
+
+    See: book/chapters/16-pruning.ipynb#gaps-and-fillers
     """
     _checks.bit_width(bits)
     flat = weight.detach().reshape(-1)
@@ -141,6 +148,8 @@ def gaps_with_fillers(places: Tensor, bits: int, origin: int = FIRST_IN_FILE) ->
 
     >>> gaps_with_fillers(torch.tensor([1, 4, 15]), bits=3, origin=FIRST_IN_FIGURE)     # the paper's figure 2
     (tensor([1, 3, 8, 3]), tensor([0, 1, 3]))
+
+    See: book/chapters/16-pruning.ipynb#gaps-and-fillers
     """
     _checks.bit_width(bits)
     places = _checks.code_tensor(places, "places").long()

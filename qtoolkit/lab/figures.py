@@ -100,6 +100,24 @@ def curve(x: Tensor, y: Tensor, xlabel: str, ylabel: str, band: tuple[float, flo
     return figure
 
 
+def lines(series: dict[str, tuple], xlabel: str, ylabel: str) -> Figure:
+    """One to four lines {name: (x, y)} in one plot, told apart by color and dash; a dozen points or fewer are marked.
+
+    >>> len(lines({"up": ([1, 2], [3, 4]), "down": ([1, 2], [4, 3])}, "x", "y").axes[0].lines)
+    2
+    """
+    if not 1 <= len(series) <= 4:
+        raise ValueError(f"given {len(series)} lines, expected 1 to 4: more cannot be told apart")
+    figure, plot = axes(xlabel, ylabel)
+    for (name, (x, y)), color, dash, mark in zip(series.items(), (BLUE, ORANGE, GREEN, PURPLE), ("-", "--", ":", "-."), "os^D"):
+        x, y = _numbers(x, name), _numbers(y, name)
+        if x.shape != y.shape:
+            raise ValueError(f"'{name}' has {len(x)} numbers x and {len(y)} numbers y, expected as many")
+        plot.plot(x.numpy(), y.numpy(), dash + mark * (len(x) <= 12), color=color, label=name)
+    plot.legend(frameon=False)
+    return figure
+
+
 def error_against_bits(bits: list[int], error_percent: Tensor, noise: Tensor) -> Figure:
     """Test error (linear, left) and mean squared error of the weights (logarithmic, right) against the bit width, most bits first.
 

@@ -42,6 +42,14 @@ def _text(value, digits: int) -> str:
 
 
 def _markdown(cells: dict[str, list[str]]) -> str:
+    r"""The table in Markdown; a bar inside a cell is no border.
+
+    >>> print(_markdown({"score": ["|w|"]}))
+    | score |
+    |---:|
+    | \|w\| |
+    """
+    cells = {heading.replace("|", r"\|"): [text.replace("|", r"\|") for text in column] for heading, column in cells.items()}
     lines = ["| " + " | ".join(cells) + " |", "|" + "---:|" * len(cells)]
     return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in zip(*cells.values(), strict=True)])
 

@@ -39,6 +39,21 @@ def test_error_against_bits_has_two_axes_and_most_bits_first():
     assert left.xaxis_inverted()
 
 
+def test_lines_are_told_apart_without_color_and_few_points_are_marked():
+    plot = figures.lines({"up": ([1, 2], [3, 4]), "down": (torch.arange(30.0), -torch.arange(30.0))}, "x", "y").axes[0]
+    up, down = plot.lines
+    assert up.get_xydata().tolist() == [[1, 3], [2, 4]] and down.get_ydata()[-1] == -29
+    assert up.get_color() != down.get_color() and up.get_linestyle() != down.get_linestyle()
+    assert up.get_marker() == "o" and down.get_marker() == "None"
+    assert [text.get_text() for text in plot.get_legend().get_texts()] == ["up", "down"]
+
+
+@pytest.mark.parametrize("count", [0, 5])
+def test_no_lines_and_too_many_are_refused(count):
+    with pytest.raises(ValueError, match="1 to 4"):
+        figures.lines({str(i): ([1], [2]) for i in range(count)}, "x", "y")
+
+
 def test_bars_mark_one():
     bars = figures.bars(["a", "b"], [1.0, 2.0], ylabel="bytes", marked=1).axes[0].patches
     assert [bar.get_height() for bar in bars] == [1, 2]
@@ -47,7 +62,7 @@ def test_bars_mark_one():
 
 @pytest.mark.parametrize("make", [
     lambda x: figures.histogram(x, "x"), lambda x: figures.curve(x, x, "x", "y"), lambda x: figures.bars([str(i) for i in range(len(x))], x, "y"),
-    lambda x: figures.error_against_bits(list(range(len(x))), x, x)])
+    lambda x: figures.error_against_bits(list(range(len(x))), x, x), lambda x: figures.lines({"a": (x, x)}, "x", "y")])
 @pytest.mark.parametrize("x", [torch.empty(0), torch.tensor([1.0, torch.nan]), torch.tensor([torch.inf])])
 def test_no_figure_of_nothing_or_of_nan(make, x):
     with pytest.raises(ValueError, match="expected"):
@@ -56,7 +71,7 @@ def test_no_figure_of_nothing_or_of_nan(make, x):
 
 @pytest.mark.parametrize("make", [
     lambda: figures.curve(torch.ones(2), torch.ones(3), "x", "y"), lambda: figures.bars(["a"], [1, 2], "y"),
-    lambda: figures.error_against_bits([8], [1, 2], [1, 2])])
+    lambda: figures.error_against_bits([8], [1, 2], [1, 2]), lambda: figures.lines({"a": ([1], [1, 2])}, "x", "y")])
 def test_lengths_must_agree(make):
     with pytest.raises(ValueError, match="expected as many"):
         make()

@@ -111,6 +111,7 @@ RECIPES: dict[str, Callable[[], Path]] = {
     "deep-compression": _elsewhere("deep_compression", "deep_compression", "Both LeNets as the smallest files within an error, five seeds each, and what each ingredient is worth"),
     "kernel-ladder": _elsewhere("ladder", "reproduce", "One product from a Python loop up to the compiled kernels, and this machine's limits, on one thread"),
     "compression-curves": _elsewhere("compression_curves", "reproduce", "Error against size for pruning, weight sharing, both and low rank on LeNet-300-100"),
+    "hashed-nets": _elsewhere("hashed_curve", "reproduce", "HashedNets, the rival of k-means sharing, at the bytes of five recorded k-means files"),
 }
 
 

@@ -20,7 +20,8 @@ from qtoolkit.lab.widgets.ranges import ClipRange, KLView
 from qtoolkit.lab.widgets.roofline import Roofline
 from qtoolkit.lab.widgets.scale_sharing import ScaleSharing
 from qtoolkit.lab.widgets.shared_values import SumTheGradients
+from qtoolkit.lab.widgets.starts import KMeansStarts
 from qtoolkit.lab.widgets.threshold import PullTheThreshold
 from qtoolkit.lab.widgets.vector_plane import VectorPlane
 
-__all__ = ["AccuracyAgainstSize", "BitsAndAccuracy", "Brightness", "ClipRange", "FileBytes", "ForgottenBytes", "GapAndFiller", "GridLevels", "HuffmanTree", "KLView", "KMeansSettles", "KernelSteps", "NetworkOnDigits", "NumberLine", "OneOutlier", "PixelBits", "PullTheThreshold", "Quiz", "Roofline", "ScaleSharing", "Stage", "SumTheGradients", "VectorPlane", "WhereTheBytesGo", "Widget", "quiz"]
+__all__ = ["AccuracyAgainstSize", "BitsAndAccuracy", "Brightness", "ClipRange", "FileBytes", "ForgottenBytes", "GapAndFiller", "GridLevels", "HuffmanTree", "KLView", "KMeansSettles", "KMeansStarts", "KernelSteps", "NetworkOnDigits", "NumberLine", "OneOutlier", "PixelBits", "PullTheThreshold", "Quiz", "Roofline", "ScaleSharing", "Stage", "SumTheGradients", "VectorPlane", "WhereTheBytesGo", "Widget", "quiz"]

@@ -30,6 +30,7 @@ class HashedLinear(nn.Module):
     h picks a bucket and xi a sign, both from a hash of (i, j): no index is stored, state_dict holds the buckets and the bias.
     The gradient of a bucket is the (signed) sum over its virtual weights, as in Deep Compression's equation 3. Source: Chen et
     al. 2015, equations 3, 4 and 7.
+    See: book/chapters/17-weight-sharing.ipynb#hashednets-the-rival
 
     >>> layer = HashedLinear(784, 300, buckets=4000)
     >>> sum(p.numel() for p in layer.parameters()), tuple(layer(torch.zeros(2, 784)).shape)

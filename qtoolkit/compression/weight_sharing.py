@@ -41,6 +41,7 @@ def share(weight: Tensor, bits: int, init: Init = linear_init) -> SharedWeight:
     `init` is `linear_init` (the paper's choice), `density_init` or `ForgyInit(seed)`. Raises ValueError for NaN, infinity, an
     empty tensor or bits outside 1..12.
     See: book/chapters/06-non-uniform-quantization.ipynb#k-means
+    See: book/chapters/17-weight-sharing.ipynb#a-layer-of-few-values
 
     >>> shared = share(torch.tensor([0.0, 1.0, 1.2, 0.0, -3.0, 5.0]), bits=2)
     >>> shared.codes.tolist(), shared.codebook.tolist()
@@ -74,6 +75,7 @@ def centroid_gradient(weight_gradient: Tensor, codes: Tensor, codebook_size: int
 
     Source: Han et al. 2016, equation 3. Not the mean: that would divide the step by the size of the cluster.
     See: book/chapters/15-vector-quantization.ipynb#codebook-distillation
+    See: book/chapters/17-weight-sharing.ipynb#the-gradient-of-a-shared-value
 
     >>> centroid_gradient(torch.tensor([1.0, 2.0, 10.0]), torch.tensor([1, 1, 2]), codebook_size=3)
     tensor([ 0.,  3., 10.])
@@ -89,6 +91,7 @@ class Lookup(nn.Module):
 
     Source: Han et al. 2016, equation 3.
     See: book/chapters/15-vector-quantization.ipynb#codebook-distillation
+    See: book/chapters/17-weight-sharing.ipynb#the-gradient-of-a-shared-value
     """
 
     def __init__(self, shared: SharedWeight):
@@ -108,6 +111,7 @@ def share_(model: nn.Module, bits: int | Mapping[str, int], init: Init = linear_
     """Share the weights of every Linear and Conv layer in place; from now on training moves the centroids (and biases).
 
     Build the optimizer *after* this call: the layer's parameter is now the list of its centroids. `unshare_` ends it.
+    See: book/chapters/17-weight-sharing.ipynb#what-training-the-values-recovers
     """
     layers = weight_layers(model)
     widths = bits if isinstance(bits, Mapping) else dict.fromkeys(layers, bits)
@@ -136,6 +140,8 @@ def is_shared(layer: nn.Module) -> bool:
 
 def compression_rate(weights: int, clusters: int, bits: int = 32) -> float:
     """How much smaller codes and codebook are than n weights of b bits: r = n b / (n log2 k + k b) (Han et al. 2016, eq. 1).
+
+    See: book/chapters/17-weight-sharing.ipynb#a-layer-of-few-values
 
     >>> compression_rate(weights=16, clusters=4)
     3.2

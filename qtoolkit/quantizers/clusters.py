@@ -30,6 +30,7 @@ def linear_init(rows: Tensor, k: int) -> Tensor:
     """k centroids evenly spaced from the smallest to the largest value. rows: sorted. Source: Han et al. 2016, section 3.2.
 
     See: book/chapters/06-non-uniform-quantization.ipynb#k-means
+    See: book/chapters/17-weight-sharing.ipynb#where-k-means-starts
 
     >>> linear_init(torch.tensor([[0.0, 1, 1, 1, 6]]), 3)
     tensor([[0., 3., 6.]], dtype=torch.float64)
@@ -42,6 +43,7 @@ def density_init(rows: Tensor, k: int) -> Tensor:
     """k quantiles, evenly spaced on the distribution function. rows: sorted. Source: Han et al. 2016, section 3.2.
 
     See: book/chapters/06-non-uniform-quantization.ipynb#k-means
+    See: book/chapters/17-weight-sharing.ipynb#where-k-means-starts
 
     >>> density_init(torch.tensor([[0.0, 1, 1, 1, 6]]), 3)
     tensor([[0., 1., 6.]], dtype=torch.float64)
@@ -55,6 +57,7 @@ class ForgyInit:
     """k of the values themselves, drawn at random without replacement. Source: Han et al. 2016, section 3.2.
 
     See: book/chapters/06-non-uniform-quantization.ipynb#k-means
+    See: book/chapters/17-weight-sharing.ipynb#where-k-means-starts
 
     >>> ForgyInit(seed=0)(torch.tensor([[0.0, 1, 2, 3, 4]]), 5)
     tensor([[0., 1., 2., 3., 4.]], dtype=torch.float64)

@@ -90,6 +90,12 @@ def test_the_script_finds_the_centroids_of_every_setting(page, network, widget):
     assert found[-1][1] == len(packed)
 
 
+def test_how_far_the_outermost_weight_moves(page):
+    source = bundle("kmeans_starts.js") + "export { outermostMoves };"
+    calls = [[-4, 3, [-3, 0, 3]], [-4, 5, [-4, 4, 6]], [-1, 1, [0]], [-2, 1, [-2, 0]]]
+    assert called(page, source, "outermostMoves", calls) == pytest.approx([25, 20, 100, 0])
+
+
 @pytest.mark.parametrize("wrong", [{"starts": {}}, {"widths": (3, 2)}, {"steps": (0, 0, 1)}, {"steps": ()}])
 def test_what_cannot_be_shown_is_refused(network, digits, wrong):
     with pytest.raises(ValueError, match="expected at least one start"):

@@ -13,6 +13,12 @@ export function centroidRange(widths, starts, steps, width, start, step) {
   return [from, from + each(widths[width])];
 }
 
+/** How much of its size, in percent, the weight farthest from 0 loses or gains by its nearest centroid. */
+export function outermostMoves(low, high, centroids) {
+  const far = Math.abs(low) > Math.abs(high) ? low : high, near = centroids.reduce((best, c) => (Math.abs(c - far) < Math.abs(best - far) ? c : best));
+  return Math.abs((100 * (far - near)) / far);
+}
+
 function weightPicture(width, edges, counts, centroids, name) {
   const x = linear(edges[0], edges.at(-1), 8, width - 8), base = 120;
   return drawing(width, base + 62, "the kept weights and the centroids", text(4, 12, "kept weights; below: the centroids"),
@@ -30,9 +36,9 @@ function readingPicture(width, steps, lines, start, at) {
     curve(points(lines[start]), x, y, [at, lines[start][at]]));
 }
 
-function startStory(start, bits, step, wrong, total, lines, at) {
+function startStory(start, bits, step, wrong, total, lines, at, moved) {
   const now = lines.map((line) => line[at]), best = Math.min(...now), worst = Math.max(...now);
-  return `Start: ${start}; ${2 ** bits - 1} values a layer, ${after(step)} of k-means: the network misreads ${wrong.toLocaleString("en-US")} of ${total.toLocaleString("en-US")} digits. Over all ${lines.length} starts the error now runs from ${percent(best)} to ${percent(worst)}.`;
+  return `Start: ${start}; ${2 ** bits - 1} values a layer, ${after(step)} of k-means: the network misreads ${wrong.toLocaleString("en-US")} of ${total.toLocaleString("en-US")} digits. Over all ${lines.length} starts the error now runs from ${percent(best)} to ${percent(worst)}. The outermost weight of the layer shown moves by ${percent(moved)} of its size.`;
 }
 
 function render({ model, el }) {
@@ -45,10 +51,11 @@ function render({ model, el }) {
   ];
   const draw = ({ at, width: place, start }, width) => {
     const lines = wrong[place].map((line) => line.map((count) => (100 * count) / total)), [from, to] = centroidRange(widths, starts.length, steps.length, place, start, at);
+    const centroids = [...packed.slice(from, to)], moved = outermostMoves(edges[0], edges.at(-1), centroids);
     return {
-      picture: [weightPicture(width, edges, counts, [...packed.slice(from, to)], name), readingPicture(width, steps, lines, start, at)],
-      facts: [["start", starts[start]], ["digits misread", percent(lines[start][at])], ["best start here", percent(Math.min(...lines.map((line) => line[at])))]],
-      words: startStory(starts[start], widths[place], steps[at], wrong[place][start][at], total, lines, at),
+      picture: [weightPicture(width, edges, counts, centroids, name), readingPicture(width, steps, lines, start, at)],
+      facts: [["start", starts[start]], ["digits misread", percent(lines[start][at])], ["best start here", percent(Math.min(...lines.map((line) => line[at])))], ["outermost weight moves", percent(moved)]],
+      words: startStory(starts[start], widths[place], steps[at], wrong[place][start][at], total, lines, at, moved),
     };
   };
   return mount(el, { title: "Where k-means starts", controls, draw });

@@ -1,4 +1,4 @@
-"""Checks of chapter 17: codes of the nearest shared values, their gradient, the rate of a network, a hashed layer, a training step with bugs."""
+"""Checks of chapter 17: a start, codes of the nearest shared values, their gradient, the rate of a network, a hashed layer, a training step with bugs."""
 
 import math
 
@@ -16,6 +16,104 @@ def _eighths(generator, *shape):
     """Numbers whose sums are exact in any order."""
     return torch.randint(-16, 17, shape, generator=generator) / 8
 
+
+# ---------------------------------------------------------------- the linear start
+
+
+def linear_start(weight, k):
+    kept = [w for w in weight if w != 0]
+    lo, hi = min(kept), max(kept)
+    return [lo + (hi - lo) * i / (k - 1) for i in range(k)]
+
+
+def start_cases(generator):
+    def drawn(size, low, high):
+        return (torch.randint(low, high + 1, (size,), generator=generator) / 4).tolist()
+
+    far = _whole(generator, 24, 60) / 4
+    calls = {
+        "a worked example by hand": ([0.0, -1.0, 3.0, 0.0, 1.0], 3),
+        "pruned, all kept weights positive": ([0.0, 5.0, 0.0, 2.0, 4.5, *drawn(3, 9, 19)], 4),
+        "pruned, all kept weights negative": ([-0.5, 0.0, -far, 0.0, -1.0, -0.75], 3),
+        "one large weight": ([0.25, 0.5, 0.25, -0.25, far, 0.0, -0.5], 5),
+        "two values": ([*drawn(5, 1, 12), -far], 2),
+        "more values than weights": ([1.0, -far, 0.0], 4),
+        "not symmetric": ([*drawn(8, -4, 20), -1.5, far], 5),
+    }
+    return [Case(name, {"weight": weight, "k": k}) for name, (weight, k) in calls.items()]
+
+
+def _ls_linspace(weight, k):
+    kept = torch.tensor(weight)[torch.tensor(weight) != 0]
+    return torch.linspace(float(kept.min()), float(kept.max()), k, dtype=torch.float64).tolist()
+
+
+def _ls_steps(weight, k):
+    kept = sorted(w for w in weight if w)
+    step, values = (kept[-1] - kept[0]) / (k - 1), [kept[0]]
+    while len(values) < k:
+        values.append(values[-1] + step)
+    return values
+
+
+def _ls_mixture(weight, k):
+    ordered = sorted(filter(None, weight))
+    shares = [j / (k - 1) for j in range(k)]
+    return [(1 - share) * ordered[0] + share * ordered[-1] for share in shares]
+
+
+def _spaced(lo, hi, k):
+    return [lo + (hi - lo) * i / (k - 1) for i in range(k)]
+
+
+def _kept(weight):
+    return sorted(w for w in weight if w != 0)
+
+
+def _symmetric(weight, k):
+    most = max(abs(w) for w in weight)
+    return _spaced(-most, most, k)
+
+
+def _quantiles(weight, k):
+    kept = _kept(weight)
+    return [kept[int((i + 0.5) / k * len(kept))] for i in range(k)]
+
+
+def _centers(weight, k):
+    lo, *_, hi = _kept(weight)
+    return [lo + (hi - lo) * (i + 0.5) / k for i in range(k)]
+
+
+def _short(weight, k):
+    lo, *_, hi = _kept(weight)
+    return [lo + (hi - lo) * i / k for i in range(k)]
+
+
+LINEAR = Exercise(
+    name="ch17.linear_start",
+    title="The linear start",
+    section="where-k-means-starts",
+    hints=("Where do the first and the last value stand? And which weights have a say?",
+           "Leave out the zeros. The first value is the smallest kept weight, the last the largest, and between k values there are k - 1 equal steps.",
+           "lo + (hi - lo) * i / (k - 1) for i in range(k), with lo and hi of the weights that are not 0."),
+    cases=start_cases,
+    reference=linear_start,
+    alternatives=(_ls_linspace, _ls_steps, _ls_mixture),
+    tolerance=1e-6,
+    mistakes=(
+        Mistake(lambda weight, k: _spaced(min(weight), max(weight), k), "the zeros had a say. They are pruned: only kept weights decide where the values start.",
+                "pruned-weights-stay-zero"),
+        Mistake(_short, "your steps are too short, so the largest weight is not reached. Between k values there are k - 1 steps."),
+        Mistake(_centers, "your values stand in the middle of equal cells and miss both ends. The linear start holds the smallest and the largest weight."),
+        Mistake(_symmetric, "you spaced from -max to +max. The ends are the smallest and the largest kept weight, wherever they are."),
+        Mistake(_quantiles, "this is the density start: as many weights between neighbors. The linear start does not look at how many there are."),
+        Mistake(lambda weight, k: linear_start(weight, k + 1), "you return one value too many: k are wanted."),
+        Mistake(lambda weight, k: linear_start(weight, k)[::-1]),
+        Mistake(lambda weight, k: [0.9 * v for v in linear_start(weight, k)]),
+        Mistake(lambda weight, k: [sum(linear_start(weight, k)) / k] * k),
+    ),
+)
 
 # ---------------------------------------------------------------- assign the codes
 
@@ -211,9 +309,8 @@ GRADIENT = Exercise(
         Mistake(_only_used, "a value without members has vanished. Return k numbers; the sum over nobody is 0."),
         Mistake(_rows, "you summed within each row. A shared value belongs to the whole layer: sum over all places."),
         Mistake(lambda weight_gradient, codes, k: -shared_gradient(weight_gradient, codes, k), "the sign is wrong: this is the direction of the step, not the gradient."),
-        Mistake(lambda weight_gradient, codes, k: shared_gradient(weight_gradient, codes, k) / codes.numel(),
-                "you divided by the number of all weights. The gradient is the plain sum over the members."),
-        Mistake(lambda weight_gradient, codes, k: shared_gradient(weight_gradient.abs(), codes, k), "you added up sizes. Gradients of opposite sign cancel."),
+        Mistake(lambda weight_gradient, codes, k: shared_gradient(weight_gradient, codes, k) / codes.numel()),
+        Mistake(lambda weight_gradient, codes, k: shared_gradient(weight_gradient.abs(), codes, k)),
         Mistake(lambda weight_gradient, codes, k: _with_zero(weight_gradient, codes, k)[:-1]),
         Mistake(lambda weight_gradient, codes, k: shared_gradient(weight_gradient, codes, k) * _members(codes, k)),
         Mistake(lambda weight_gradient, codes, k: shared_gradient(weight_gradient, codes, k) + 1),
@@ -403,7 +500,7 @@ HASHED = Exercise(
                 "this is the mean over a bucket's places. The gradient is the sum.", "sum-or-mean"),
         Mistake(_hashed(gradient=_overwritten), "places of one bucket overwrite each other. Accumulate: index_add_ or +=."),
         Mistake(_hashed(gradient=lambda b, c, s, g: (s * g)), "you returned a gradient for each place. The parameters are the buckets: one number each."),
-        Mistake(_hashed(gradient=lambda b, c, s, g: _sum(b, c, s * g * b[c])), "you multiplied by the bucket's value as well. The derivative of xi * w by w is xi."),
+        Mistake(_hashed(gradient=lambda b, c, s, g: _sum(b, c, s * g * b[c]))),
         Mistake(_only_used_buckets,
                 "a bucket that no place uses has vanished. Its gradient is 0."),
         Mistake(lambda buckets, codes, signs, weight_gradient: hashed_layer(buckets, codes, signs, weight_gradient)[::-1],
@@ -518,12 +615,12 @@ FIND_THE_BUG = Exercise(
         Mistake(_step(gather=_last, fresh=False), "the entry 0 is repaired. Two bugs are left: members overwrite each other, and the weight is read from the old book."),
         Mistake(_step(pin=False, fresh=False), "the sum is repaired. Two bugs are left: the entry 0 moves, and the weight is read from the old book."),
         Mistake(_step(gather=_average), "you repaired the bugs and then took the mean of the members. The gradient is their sum.", "sum-or-mean"),
-        Mistake(_step(sign=1.0), "the step goes uphill: subtract the learning rate times the gradient."),
-        Mistake(_free, "the weight took a step of its own, place by place, and is shared no more. It is the new book, looked up."),
+        Mistake(_step(sign=1.0)),
+        Mistake(_free),
         Mistake(_reassigned),
         Mistake(lambda codebook, codes, weight_gradient, lr: shared_step(codebook, codes, weight_gradient, 2 * lr)),
         Mistake(lambda codebook, codes, weight_gradient, lr: shared_step(codebook, codes, weight_gradient, lr)[::-1]),
     ),
 )
 
-EXERCISES = [ASSIGN, GRADIENT, RATE, HASHED, FIND_THE_BUG]
+EXERCISES = [LINEAR, ASSIGN, GRADIENT, RATE, HASHED, FIND_THE_BUG]

@@ -54,7 +54,7 @@ function lossPicture(width, value, losses, reach, slope, to, how) {
 function story(total, value, { members, sum, mean, up }, how, rate, to, before, after, data) {
   const slope = how === "sum" ? sum : mean, change = after - before, touching = how === "sum" ? "With this slope the dashed line touches the curve" : "With this slope the dashed line is too flat: the curve is steeper";
   return `The value ${signed(value)} stands in ${whole(members)} of ${whole(total)} places: ${whole(up)} of them ask for more, ${whole(members - up)} for less. The gradients add up to ${signed(sum)}; their mean is ${signed(mean)}. ${touching}. `
-    + `A step of −${rate} × ${signed(slope)} takes the value from ${signed(value, 4)} to ${signed(to, 4)}, and the loss of ${data} from ${before.toFixed(4)} to ${after.toFixed(4)}${Math.abs(change) < 5e-5 ? ", which is nothing" : change > 0 ? ", up: the step was too long" : ""}.`;
+    + `A step of −${rate} × ${signed(slope)} takes the value from ${signed(value, 4)} to ${signed(to, 4)}, and the loss of ${data} from ${before.toFixed(4)} to ${after.toFixed(4)}${before.toFixed(4) === after.toFixed(4) ? ", no change that four digits show" : change > 0 ? ", up: the step was too long" : ""}.`;
 }
 
 function render({ model, el }) {

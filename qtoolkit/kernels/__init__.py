@@ -4,7 +4,8 @@
     ops           int8 linear layers and whole networks ("plans") as torch operators, under torch.ops.qtoolkit
     conv          int8 convolution
     groupwise     weights of 4 or 2 bits (ternary too) with a scale for each group of inputs, int8 activations
-    table         binary weights and inputs; weights from a code book of 16 or 32 entries
+    table         binary or ternary weights and binary inputs; weights from a code book of 16 or 32 entries
+    binary_conv   convolution of signs, weights binary or ternary
     sparse        sparse weights in compressed rows
     entropy       Huffman decoding and encoding
     layer         weights, biases and scales packed into the bytes that an operator takes

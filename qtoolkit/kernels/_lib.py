@@ -24,7 +24,7 @@ _SIGNATURES = {  # name -> argument types; every function returns int unless _RE
     "qk_huffman_encode": (_POINTER, _LONG, _POINTER, _LONG, _POINTER, _LONG, _POINTER),
     "qk_context_encode": (_POINTER, _LONG, _LONG, _LONG, _LONG, _POINTER, _POINTER, _LONG, _POINTER),
     "qk_context_decode": (_POINTER, _LONG, _LONG, _LONG, _LONG, _LONG, _POINTER, _POINTER),
-    "qk_conv_int8": (_POINTER, _LONG, _POINTER, _LONG, _LONG, _POINTER, _POINTER, _LONG, _INT),
+    **dict.fromkeys(("qk_conv_int8", "qk_table_conv"), (_POINTER, _LONG, _POINTER, _LONG, _LONG, _POINTER, _POINTER, _LONG, _INT)),
     "qk_torch_operator": (_POINTER, ctypes.c_char_p),
     "qk_use_isa": (ctypes.c_char_p,),
     "qk_limit": (ctypes.c_char_p, _LONG),

@@ -104,14 +104,14 @@ class Limits:
         self._best: dict[tuple[str, int], float] = {}
 
     def get(self, what: str, size: int = 0) -> float:
-        """Multiply-adds a second ("int8", "float") or bytes a second ("read", from a working set of `size` bytes)."""
+        """Multiply-adds a second ("int8", "float", "signs") or bytes a second ("read", from a working set of `size` bytes)."""
         seen = [library.qk_limit(what.encode(), size) for _ in range(10)]
         self._best[what, size] = max(self._best.get((what, size), 0.0), *seen)
         return self._best[what, size]
 
-    def matrix_product_us(self, m: int, n: int, k: int, weight_bytes: int, threads: int = 1) -> float:
+    def matrix_product_us(self, m: int, n: int, k: int, weight_bytes: int, threads: int = 1, peak: str = "int8") -> float:
         """t_min = max(m n k / peak, bytes / bandwidth): the roofline of a layer, in microseconds."""
-        return 1e6 * max(m * n * k / self.get("int8") / threads, weight_bytes / self.get("read", weight_bytes))
+        return 1e6 * max(m * n * k / self.get(peak) / threads, weight_bytes / self.get("read", weight_bytes))
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from qtoolkit.compression.huffman import HuffmanCode
 from qtoolkit.kernels import ops
 from qtoolkit.kernels import bench_peers as peers
+from qtoolkit.kernels.binary_conv import binary_conv2d
 from qtoolkit.kernels.bench import Limits, Row, measure
 from qtoolkit.kernels.conv import int8_conv2d as ops_conv, pack_conv
 from qtoolkit.kernels.entropy import huffman_decode as entropy_decode, huffman_encode
@@ -17,7 +18,7 @@ from qtoolkit.kernels.groupwise import groupwise_linear as ops_groupwise, pack_g
 from qtoolkit.kernels.layer import pack_layer
 from qtoolkit.kernels.reference import quantize_multiplier
 from qtoolkit.kernels.sparse import pack_sparse, sparse_linear as ops_sparse
-from qtoolkit.kernels.table import pack_binary, pack_codebook, table_linear as ops_table
+from qtoolkit.kernels.table import pack_binary, pack_codebook, pack_ternary, table_linear as ops_table
 
 GEMM_SHAPES = [(1, 784, 300), (8, 784, 300), (64, 784, 300), (256, 784, 300), (1, 1024, 1024), (8, 1024, 1024), (64, 1024, 1024),
                (256, 1024, 1024), (1, 4096, 4096), (8, 4096, 4096), (64, 4096, 4096), (256, 4096, 4096)]
@@ -90,18 +91,35 @@ def groupwise_linear(limits: Limits, seconds: float, quick: bool) -> Iterator[Ro
 
 
 def table_linear(limits: Limits, seconds: float, quick: bool) -> Iterator[Row]:
-    """Binary and 16-entry codebook weights against float layers; binary is held against 8 times the int8 peak."""
+    """Binary and 16-entry codebook weights against float layers; binary is held against the peak of counting signs."""
     generator = torch.Generator().manual_seed(0)
     for m, k, n in [(1, 4096, 4096), (8, 1024, 1024), (64, 1024, 1024)]:
         x, weight = torch.randn(m, k, generator=generator), torch.randn(n, k, generator=generator)
         layer = pack_binary(weight)
         yield measure("binary linear", f"{m}x{k}x{n}", lambda: ops_table(x, layer, n), peers.float_linear(x, weight),
-                      lambda: limits.matrix_product_us(m, n, k // 8, layer.numel(), torch.get_num_threads()), seconds)
+                      lambda: limits.matrix_product_us(m, n, k, layer.numel(), torch.get_num_threads(), "signs"), seconds)
     x = torch.randn(1, 4096, generator=generator)
     indices = torch.randint(0, 16, (4096, 4096), generator=generator)
     coded = pack_codebook(indices, torch.randn(16, generator=generator))
     yield measure("16-entry codebook linear", "1x4096x4096", lambda: ops_table(x, coded, 4096), peers.float_linear(x, indices),
                   lambda: 1e6 * max(4096 * 4096 / limits.get("float"), coded.numel() / limits.get("read", coded.numel())), seconds)
+
+
+def sign_layers(limits: Limits, seconds: float, quick: bool) -> Iterator[Row]:
+    """Ternary weights, and convolutions of signs, held against the peak of counting signs; their int8 and float peers do more."""
+    generator = torch.Generator().manual_seed(0)
+    x, weight = torch.randn(64, 1024, generator=generator), torch.randint(-1, 2, (1024, 1024), generator=generator).float()
+    layer = pack_ternary(weight)
+    yield measure("ternary linear", "64x1024x1024", lambda: ops_table(x, layer, 1024), peers.float_linear(x, weight),
+                  lambda: limits.matrix_product_us(64, 1024, 1024, layer.numel(), torch.get_num_threads(), "signs"), seconds)
+    for channels, size in [(64, 56), (256, 14)]:
+        codes = _codes(generator, 1, channels, size, size).contiguous(memory_format=torch.channels_last)
+        images, kernel = codes.float(), _codes(generator, channels, channels, 3, 3)
+        coded = pack_binary(kernel.float())
+        yield measure("binary conv 3x3", f"C{channels} H{size}",
+                      lambda: binary_conv2d(images, coded, channels, [3, 3], [1, 1], [1, 1], [1, 1]), peers.conv(codes, kernel),
+                      lambda: limits.matrix_product_us(size * size, channels, 9 * channels, coded.numel(), torch.get_num_threads(), "signs"),
+                      seconds)
 
 
 def sparse_linear(limits: Limits, seconds: float, quick: bool) -> Iterator[Row]:
@@ -125,4 +143,4 @@ def huffman_decode(limits: Limits, seconds: float, quick: bool) -> Iterator[Row]
 
 
 ROWS: list[Callable[[Limits, float, bool], Iterator[Row]]] = [
-    int8_linear, dynamic_linear, int8_conv, lenet_300_100, groupwise_linear, table_linear, sparse_linear, huffman_decode]
+    int8_linear, dynamic_linear, int8_conv, lenet_300_100, groupwise_linear, table_linear, sign_layers, sparse_linear, huffman_decode]

@@ -38,6 +38,12 @@ def output_size(x: Tensor, kernel: list[int], stride: list[int], padding: list[i
 def _check(x: Tensor, layer: Tensor, out_channels: int, kernel: list[int], stride: list[int], padding: list[int], dilation: list[int]) -> None:
     if x.dtype is not torch.int8:
         raise ValueError(f"x has dtype {x.dtype}, expected int8 codes; use torch.ops.qtoolkit.quantize_int8 first")
+    check_geometry(x, out_channels, kernel, stride, padding, dilation)
+    as_bytes(layer)
+
+
+def check_geometry(x: Tensor, out_channels: int, kernel: list[int], stride: list[int], padding: list[int], dilation: list[int]) -> None:
+    """Raise ValueError unless these are numbers with which images can be convolved."""
     if x.dim() != 4:
         raise ValueError(f"x has shape {tuple(x.shape)}, expected (images, channels, height, width)")
     for name, pair, least in (("kernel", kernel, 1), ("stride", stride, 1), ("padding", padding, 0), ("dilation", dilation, 1)):
@@ -46,7 +52,6 @@ def _check(x: Tensor, layer: Tensor, out_channels: int, kernel: list[int], strid
     if out_channels < 1 or min(output_size(x, kernel, stride, padding, dilation)) < 1:
         raise ValueError(f"x of shape {tuple(x.shape)} gives {out_channels} channels of {output_size(x, kernel, stride, padding, dilation)} "
                          "pixels, expected at least 1 each; is the kernel larger than the padded image?")
-    as_bytes(layer)
 
 
 def _shape(x: Tensor, layer: Tensor, out_channels: int, kernel: list[int], stride: list[int], padding: list[int], dilation: list[int]) -> Tensor:

@@ -117,6 +117,82 @@ static std::vector<float> groupwise(int m, int n, int k, int bits) {  // random 
     return y;
 }
 
+static float small() { return float(any(-99, 99)) / 64; }
+
+// A layer of signs (1 bit a weight), signs and zeros (2), or codebook indices (4, 5), every bit of it random.
+static std::vector<int32_t> table(int n, int k, int taps, int bits) {
+    const int each = bits <= 2 ? 32 : 32 / bits, blocks = (n + 15) / 16, words = taps * ((k + each - 1) / each) * (bits == 2 ? 2 : 1);
+    std::vector<int32_t> layer(size_t(48 + blocks * (48 + words * 16)));
+    for (auto& word : layer) word = int32_t(any(INT32_MIN, INT32_MAX));
+    qk_table_header head{QK_TABLE, n, k, bits, taps, {}, {}};
+    for (auto& entry : head.entries) entry = small();
+    std::memcpy(layer.data(), &head, sizeof head);
+    for (int i = 48; i < 48 + 48 * blocks; ++i) {
+        const float value = small();
+        std::memcpy(&layer[size_t(i)], &value, 4);
+    }
+    return layer;
+}
+
+static std::vector<float> reals(int64_t count) {
+    std::vector<float> x(static_cast<size_t>(count));
+    for (auto& value : x) value = small();
+    return x;
+}
+
+static std::vector<float> of_table(int m, int n, int k, int bits) {
+    state = uint64_t(m + n + k + bits);
+    const auto layer = table(n, k, 1, bits);
+    const auto x = reals(int64_t(m) * k);
+    std::vector<float> y(size_t(m) * n);
+    if (qk_table(layer.data(), int64_t(layer.size()) * 4, x.data(), m, k, y.data(), n, 2)) fail("status of table", qk_isa(), m, n, k);
+    return y;
+}
+
+static std::vector<float> of_sign_conv(int channels, int n, int bits) {
+    state = uint64_t(channels + n + bits);
+    const int32_t geometry[12] = {9, 7, 5, 3, 3, 2, 2, 3, 1, 2, 1, 2};  // size, out size, kernel, stride, padding, dilation
+    const auto layer = table(n, channels, 6, bits);
+    const auto x = reals(2 * 63 * channels);
+    std::vector<float> y(size_t(2 * 15 * n));
+    if (qk_table_conv(layer.data(), int64_t(layer.size()) * 4, x.data(), 2, channels, geometry, y.data(), n, 2))
+        fail("status of sign convolution", qk_isa(), 2, n, channels);
+    return y;
+}
+
+static std::vector<float> of_sparse(int m, int n, int k) {
+    state = uint64_t(m + n + k);
+    std::vector<int32_t> start{0}, index, value;
+    for (int o = 0; o < n; ++o) {
+        for (int64_t left = any(0, 40); left > 0; --left) {
+            const float real = small();
+            int32_t word;
+            std::memcpy(&word, &real, 4);
+            value.push_back(word), index.push_back(int32_t(any(-2, k + 2)));  // some beyond the ends
+        }
+        start.push_back(int32_t(index.size()));
+    }
+    const qk_sparse_header head{QK_SPARSE, n, k, int32_t(index.size()), {}};
+    std::vector<int32_t> layer(size_t(16 + n));
+    std::memcpy(layer.data(), &head, 64);
+    for (const auto* part : {&start, &index, &value}) layer.insert(layer.end(), part->begin(), part->end());
+    const auto x = reals(int64_t(m) * k);
+    std::vector<float> y(size_t(m) * n);
+    if (qk_sparse(layer.data(), int64_t(layer.size()) * 4, x.data(), m, k, y.data(), n, 2)) fail("status of sparse", qk_isa(), m, n, k);
+    return y;
+}
+
+// The same on this instruction set as in plain loops: signs to the bit, sums of real numbers but for their rounding.
+template <class Run>
+static void check_real(const char* what, const std::string& isa, bool exact, Run run) {
+    qk_use_isa("scalar");
+    const auto expected = run();
+    qk_use_isa(isa.c_str());
+    const auto got = run();
+    for (size_t i = 0; i < got.size(); ++i)
+        if (!(std::fabs(got[i] - expected[i]) <= (exact ? 0 : 1e-3))) fail(what, isa, int(i), 0, 0);
+}
+
 // Entropy coders: what was written reads back; damaged bytes of any kind are read without harm.
 static void check_streams() {
     std::vector<int32_t> squash;
@@ -167,6 +243,12 @@ int main() {
                 const auto got = groupwise(s[0], s[1], s[2], bits);
                 if (std::memcmp(got.data(), expected.data(), got.size() * 4)) fail("groupwise", isa, s[0], s[1], s[2]);
             }
+        for (const auto& s : shapes) {
+            for (int bits : {1, 2, 4, 5}) check_real("table", isa, bits <= 2, [&] { return of_table(s[0], s[1], s[2], bits); });
+            check_real("sparse", isa, false, [&] { return of_sparse(s[0], s[1], s[2]); });
+        }
+        for (int channels : {1, 31, 64, 70})
+            for (int bits : {1, 2}) check_real("sign convolution", isa, true, [&] { return of_sign_conv(channels, channels + 3, bits); });
     }
     std::printf("%d layers agree on: %s\n", checked, qk_isas());
 }

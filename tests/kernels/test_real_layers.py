@@ -1,4 +1,4 @@
-"""Binary, codebook and sparse layers on every instruction set, against numpy, scipy and dense torch in float64."""
+"""Binary, ternary, codebook and sparse layers on every instruction set, against numpy, scipy and dense torch in float64."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from qtoolkit import kernels
 from qtoolkit.kernels.sparse import pack_sparse, portable_sparse_linear, sparse_linear, unpack_sparse
-from qtoolkit.kernels.table import pack_binary, pack_codebook, portable_table_linear, table_linear, unpack_table
+from qtoolkit.kernels.table import pack_binary, pack_codebook, pack_ternary, portable_table_linear, table_linear, unpack_table
 
 ISAS = kernels.info()["isas_available"]
 native = pytest.mark.skipif(not kernels.info()["native"], reason="the compiled kernels are missing")
@@ -37,6 +37,18 @@ def test_binary_counts_exactly(isa, m, n, k, seed):
     with kernels.use_isa(isa):
         got = table_linear(x, pack_binary(weight, scale, bias), n)
     assert np.array_equal(got.numpy(), agree.astype(np.float32) * scale.numpy() + bias.numpy())
+
+
+@native
+@pytest.mark.parametrize("isa", ISAS)
+@given(**sizes)
+def test_ternary_counts_exactly_where_a_weight_is_not_zero(isa, m, n, k, seed):
+    x, scale, bias = randn(m, k, seed=seed), randn(n, seed=seed + 2), randn(n, seed=seed + 3)
+    weight = torch.randint(-1, 2, (n, k), generator=torch.Generator().manual_seed(seed))
+    sums = np.where(x.numpy() < 0, -1, 1) @ weight.numpy().T
+    with kernels.use_isa(isa):
+        got = table_linear(x, pack_ternary(weight.float() * 0.3, scale, bias), n)
+    assert np.array_equal(got.numpy(), sums.astype(np.float32) * scale.numpy() + bias.numpy())
 
 
 @native
@@ -88,17 +100,22 @@ def test_packing_keeps_everything(n, k, entries, seed):
     indices = torch.randint(0, entries, (n, k), generator=torch.Generator().manual_seed(seed))
     codebook = randn(entries, seed=seed)
     opened = unpack_table(pack_codebook(indices, codebook))
-    assert torch.equal(opened.indices.long(), indices) and torch.equal(opened.entries[:entries], codebook)
+    assert torch.equal(opened.indices[:, 0].long(), indices) and torch.equal(opened.entries[:entries], codebook)
     weight = randn(n, k, seed=seed)
-    assert torch.equal(unpack_table(pack_binary(weight)).indices == 1, weight < 0)
+    assert torch.equal(unpack_table(pack_binary(weight)).weight()[:, 0], torch.where(weight < 0, -1.0, 1.0))
+    ternary = torch.where(weight.abs() < 0.5, 0.0, weight)
+    assert torch.equal(unpack_table(pack_ternary(ternary)).weight()[:, 0], ternary.sign())
+    images = randn(n, 1 + k % 40, 3, 2, seed=seed)
+    assert torch.equal(unpack_table(pack_ternary(images)).weight(), images.flatten(2).transpose(1, 2).sign())
 
 
 LAYERS = [(table_linear, portable_table_linear, pack_binary(randn(20, 33))),
+          (table_linear, portable_table_linear, pack_ternary(randn(20, 33).round())),
           (table_linear, portable_table_linear, pack_codebook(torch.arange(660).reshape(20, 33) % 20, randn(20))),
           (sparse_linear, portable_sparse_linear, pack_sparse(randn(20, 33).relu()))]
 
 
-@pytest.mark.parametrize("op, portable, layer", LAYERS, ids=["binary", "codebook", "sparse"])
+@pytest.mark.parametrize("op, portable, layer", LAYERS, ids=["binary", "ternary", "codebook", "sparse"])
 class TestEvery:
     def test_opcheck_compile_and_half_precision(self, op, portable, layer):
         x = randn(2, 3, 33)
@@ -131,7 +148,9 @@ class TestEvery:
 
 
 def test_layers_that_cannot_be_packed_are_named():
-    for call in (lambda: pack_binary(torch.zeros(0, 3)), lambda: pack_binary(torch.tensor([[float("nan")]])),
+    with pytest.raises(ValueError, match="convolution of 6 taps"):
+        table_linear(randn(2, 4), pack_binary(randn(5, 4, 3, 2)), 5)
+    for call in (lambda: pack_binary(torch.zeros(0, 3)), lambda: pack_ternary(torch.ones(3)), lambda: pack_binary(torch.tensor([[float("nan")]])),
                  lambda: pack_binary(torch.ones(2, 2), torch.ones(3)), lambda: pack_codebook(torch.ones(2, 2), torch.ones(2)),
                  lambda: pack_codebook(torch.ones(2, 2).long(), torch.ones(33)), lambda: pack_codebook(torch.full((1, 1), 5), torch.ones(2)),
                  lambda: pack_sparse(torch.ones(2)), lambda: pack_sparse(torch.ones(2, 2), torch.ones(3))):

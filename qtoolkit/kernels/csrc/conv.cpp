@@ -11,7 +11,9 @@ namespace {
 
 constexpr int64_t kWorthAThread = 1 << 20;  // multiply-adds
 
-bool fits(const Conv& conv, const Layer& layer) {
+}  // namespace
+
+bool fits(const Conv& conv, int32_t taps) {
     const int32_t in[2] = {conv.height, conv.width}, out[2] = {conv.out_height, conv.out_width};
     for (int i = 0; i < 2; ++i) {
         for (int32_t size : {in[i], out[i], conv.kernel[i], conv.stride[i], conv.dilation[i]})
@@ -20,10 +22,9 @@ bool fits(const Conv& conv, const Layer& layer) {
         const int64_t reach = int64_t(conv.dilation[i]) * (conv.kernel[i] - 1) + 1;
         if ((in[i] + int64_t(2) * conv.padding[i] - reach) / conv.stride[i] + 1 != out[i]) return false;
     }
-    return int64_t(conv.kernel[0]) * conv.kernel[1] == layer.taps;
+    return int64_t(conv.kernel[0]) * conv.kernel[1] == taps;
 }
 
-}  // namespace
 }  // namespace qk
 
 using namespace qk;
@@ -34,7 +35,7 @@ int qk_conv_int8(const void* bytes, int64_t size, const int8_t* x, int64_t image
     Conv conv;
     if (!open_layer(bytes, size, layer)) return QK_BAD_LAYER;
     std::memcpy(&conv, geometry, sizeof conv);
-    if (images < 0 || channels != layer.inputs || n != layer.outputs || !fits(conv, layer)) return QK_BAD_SHAPE;
+    if (images < 0 || channels != layer.inputs || n != layer.outputs || !fits(conv, layer.taps)) return QK_BAD_SHAPE;
     const int64_t in_pixels = int64_t(conv.height) * conv.width, out_pixels = int64_t(conv.out_height) * conv.out_width;
     const int64_t most = images * out_pixels * n * channels * layer.taps / kWorthAThread;
     if (threads > most) threads = most < 1 ? 1 : int(most);

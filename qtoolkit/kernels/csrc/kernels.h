@@ -29,10 +29,10 @@ struct Groupwise {  // the same for weights of few bits; see groupwise.h
     const int8_t* weight;
 };
 
-struct Table {  // for binary.h (1 bit) and codebook.h (4 or 5 bits): 32-bit words, 16 outputs side by side
-    int32_t outputs, inputs, bits, words, blocks;  // words that hold one output's weights
+struct Table {  // for binary.h (1 or 2 bits) and codebook.h (4 or 5 bits): 32-bit words, 16 outputs side by side
+    int32_t outputs, inputs, taps, bits, words, blocks;  // words that hold one output's weights (one plane of them)
     int64_t block_bytes;
-    const float *entries, *scale, *bias;           // the 32 table entries; scale of binary layers
+    const float *entries, *scale, *bias, *kept;    // the 32 table entries; scale of binary layers; weights that are not 0
     const int8_t* weight;
 };
 
@@ -56,19 +56,23 @@ struct Kernels {
     bool (*quantize)(const float* x, int64_t count, float scale, int32_t zero, int8_t* out);  // false: not finite
     bool (*quantize_row)(const float* x, int64_t count, float* scale, int8_t* out);           // false: not finite
     void (*groupwise)(const Groupwise&, const int8_t* x, const int32_t* input_sums, const float* row_scale, Range, float* out);
+    bool (*finite)(const float* x, int64_t count);
     void (*signs_of_row)(const float* x, int64_t count, uint32_t* words);
     void (*binary)(const Table&, const uint32_t* x, Range, float* out);
     void (*codebook)(const Table&, const float* x, Range, float* out);
     void (*sparse_row)(const Sparse&, const float* x, int32_t output0, int32_t output1, float* out);
     void (*sparse_batch)(const Sparse&, const float* columns, int groups, int rows, int32_t output0, int32_t output1, float* out);
-    double (*peak_int8)(int64_t rounds);   // these three serve qk_limit
+    double (*peak_int8)(int64_t rounds);   // these four serve qk_limit
     double (*peak_float)(int64_t rounds);
+    double (*peak_signs)(int64_t rounds);
     uint64_t (*read_all)(const uint64_t* at, int64_t count);
 };
 
 extern const Kernels scalar_kernels, avx2_kernels, avxvnni_kernels, avx512vnni_kernels, avx512_kernels, neon_kernels;
 const Kernels& kernels();  // the table in use
 
+bool open_table(const void* bytes, int64_t size, Table& out);
+bool fits(const Conv&, int32_t taps);  // sizes in range, output size as they demand
 bool open_layer(const void* bytes, int64_t size, Layer& out);
 Range range_of_task(int64_t task, int64_t rows, int32_t blocks, int64_t* tasks = nullptr);  // tasks: how many there are
 int run_linear_int8(const Layer&, const int8_t* x, int64_t rows, int8_t* out, int threads);

@@ -34,6 +34,7 @@ double read_rate(int64_t bytes) {
 double qk_limit(const char* what, int64_t bytes) {
     if (!std::strcmp(what, "int8")) return rate(qk::kernels().peak_int8);
     if (!std::strcmp(what, "float")) return rate(qk::kernels().peak_float);
+    if (!std::strcmp(what, "signs")) return rate(qk::kernels().peak_signs);
     if (!std::strcmp(what, "read")) return read_rate(bytes);
     return 0;
 }

@@ -31,6 +31,17 @@ static double peak_float(int64_t rounds) {  // returns multiply-adds
     return double(rounds) * Simd::kRegisters * 16;
 }
 
+static double peak_signs(int64_t rounds) {  // returns multiply-adds of one bit; xor, count, add
+    Simd::Weights w = Simd::load(reinterpret_cast<const int8_t*>("0123456789012345678901234567890123456789012345678901234567890123"));
+    Simd::Sums sums[Simd::kRegisters];
+#pragma GCC unroll 12
+    for (int i = 0; i < Simd::kRegisters; ++i) sums[i] = Simd::zero();
+    for (int64_t round = 0; round < rounds; ++round)
+#pragma GCC unroll 12
+        for (int i = 0; i < Simd::kRegisters; ++i) Simd::fence(w), Simd::count_differences(sums[i], 5, w), Simd::fence(sums[i]);
+    return double(rounds) * Simd::kRegisters * 512;
+}
+
 static uint64_t read_all(const uint64_t* at, int64_t count) {
     uint64_t all = 0;
     for (int64_t i = 0; i < count; ++i) all ^= at[i];

@@ -46,10 +46,12 @@ struct qk_groupwise_header {
 struct qk_table_header {
     int32_t magic;            // QK_TABLE
     int32_t outputs, inputs;
-    int32_t bits;             // 1: signs (binary); 4 or 5: indices into `entries`
-    int32_t reserved[12];
+    int32_t bits;             // 1: signs (binary); 2: signs or 0 (ternary); 4 or 5: indices into `entries`
+    int32_t taps;             // kernel height x width of a convolution of signs; 1 for a linear layer
+    int32_t reserved[11];
     float entries[32];        // with 4 bits, 16 entries twice
-    // then scale f32 [N16], bias f32 [N16], and 32-bit words [N16/16][words][16] of 32, 8 or 6 inputs each, lowest bits first
+    // then f32 [N16] three times: scale, bias, and how many weights are not 0 (ternary); then 32-bit words
+    // [N16/16][taps][words of a tap][16] of 32, 8 or 6 inputs each, lowest bits first; ternary: 16 words of signs, 16 of "not 0"
 };
 
 struct qk_sparse_header {
@@ -84,7 +86,7 @@ QK_API const char* qk_isa(void);
 QK_API int qk_use_isa(const char* name);  // 0, or 1 if the machine lacks it
 
 // The machine's own limits, measured in about a millisecond on the calling thread with the instruction set in use:
-// "int8" and "float" in multiply-adds a second, "read" in bytes a second from a working set of `bytes`. 0 if unknown.
+// "int8", "float" and "signs" (one bit) in multiply-adds a second, "read" in bytes a second from a working set of `bytes`. 0 if unknown.
 QK_API double qk_limit(const char* what, int64_t bytes);
 
 // q = clamp(round_half_even(x / scale) + zero, -128, 127)
@@ -109,6 +111,9 @@ QK_API int qk_groupwise(const void* layer, int64_t bytes, const float* x, int64_
                         int threads);
 // Weights of one bit (x is reduced to its signs), indices into a table of 16 or 32 reals, and sparse weights.
 QK_API int qk_table(const void* layer, int64_t bytes, const float* x, int64_t rows, int64_t k, float* out, int64_t n, int threads);
+// Signs of images with binary or ternary weights: x and out as in qk_conv_int8, but real. The padding is 0, whose sign is +1.
+QK_API int qk_table_conv(const void* layer, int64_t bytes, const float* x, int64_t images, int64_t channels, const int32_t* geometry,
+                         float* out, int64_t n, int threads);
 QK_API int qk_sparse(const void* layer, int64_t bytes, const float* x, int64_t rows, int64_t k, float* out, int64_t n, int threads);
 // A chain of layers in one call: quantize, int8 layers, and the last layer's real output.
 QK_API int qk_plan(const void* plan, int64_t bytes, const float* x, int64_t rows, int64_t k, float* out, int64_t n, int threads);

@@ -23,6 +23,8 @@ static uint32_t largest_bits(const float* x, int64_t count) {
     return most;
 }
 
+static bool finite(const float* x, int64_t count) { return largest_bits(x, count) < kInfinity; }
+
 static void encode(const float* x, int64_t count, float scale, int32_t zero, int8_t* out) {
     const float lowest = float(-128 - zero), highest = float(127 - zero);
     const int32_t base = int32_t(bits_of(kPushOut)) - zero;

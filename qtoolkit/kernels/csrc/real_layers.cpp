@@ -16,32 +16,6 @@ int worth(int threads, int64_t work) {
     return most < 1 ? 1 : threads > most ? int(most) : threads;
 }
 
-bool finite(const float* x, int64_t count) {  // NaN and infinity have all exponent bits set
-    uint32_t most = 0;
-    for (int64_t i = 0; i < count; ++i) {
-        uint32_t bits;
-        std::memcpy(&bits, x + i, 4);
-        bits &= 0x7fffffffu, most = bits > most ? bits : most;
-    }
-    return most < 0x7f800000u;
-}
-
-bool open_table(const void* bytes, int64_t size, Table& out) {
-    qk_table_header head;
-    if (!bytes || size < int64_t(sizeof head) || reinterpret_cast<uintptr_t>(bytes) % 4) return false;
-    std::memcpy(&head, bytes, sizeof head);
-    if (head.magic != QK_TABLE || head.outputs < 1 || head.inputs < 1 || head.outputs > kMost || head.inputs > kMost ||
-        (head.bits != 1 && head.bits != 4 && head.bits != 5))
-        return false;
-    const int32_t each = 32 / head.bits, words = (head.inputs + each - 1) / each, blocks = (head.outputs + 15) / 16;
-    if (size - int64_t(sizeof head) != int64_t(blocks) * (128 + int64_t(words) * 64)) return false;
-    const char* at = static_cast<const char*>(bytes);
-    const auto* scale = reinterpret_cast<const float*>(at + sizeof head);
-    out = {head.outputs, head.inputs, head.bits, words, blocks, int64_t(words) * 64, reinterpret_cast<const float*>(at + 64), scale,
-           scale + blocks * 16, reinterpret_cast<const int8_t*>(scale + blocks * 32)};
-    return true;
-}
-
 bool open_sparse(const void* bytes, int64_t size, Sparse& out) {
     qk_sparse_header head;
     if (!bytes || size < int64_t(sizeof head) || reinterpret_cast<uintptr_t>(bytes) % 4) return false;
@@ -69,6 +43,25 @@ void to_columns(const float* x, int64_t rows, int64_t k, int64_t wide, float* co
 
 }  // namespace
 
+bool open_table(const void* bytes, int64_t size, Table& out) {
+    qk_table_header head;
+    if (!bytes || size < int64_t(sizeof head) || reinterpret_cast<uintptr_t>(bytes) % 4) return false;
+    std::memcpy(&head, bytes, sizeof head);
+    const bool signs = head.bits == 1 || head.bits == 2;
+    if (head.magic != QK_TABLE || head.outputs < 1 || head.inputs < 1 || head.taps < 1 || head.outputs > kMost || head.inputs > kMost ||
+        head.taps > kMost / head.inputs || (!signs && (head.taps != 1 || (head.bits != 4 && head.bits != 5))))
+        return false;
+    const int32_t each = signs ? 32 : 32 / head.bits, words = head.taps * ((head.inputs + each - 1) / each);
+    const int32_t blocks = (head.outputs + 15) / 16;
+    const int64_t block_bytes = int64_t(words) * 64 * (head.bits == 2 ? 2 : 1);
+    if (size - int64_t(sizeof head) != blocks * (192 + block_bytes)) return false;
+    const char* at = static_cast<const char*>(bytes);
+    const auto* scale = reinterpret_cast<const float*>(at + sizeof head);
+    out = {head.outputs, head.inputs, head.taps, head.bits, words, blocks, block_bytes, reinterpret_cast<const float*>(at + 64), scale,
+           scale + blocks * 16, scale + blocks * 32, reinterpret_cast<const int8_t*>(scale + blocks * 48)};
+    return true;
+}
+
 }  // namespace qk
 
 using namespace qk;
@@ -76,10 +69,10 @@ using namespace qk;
 int qk_table(const void* bytes, int64_t size, const float* x, int64_t rows, int64_t k, float* out, int64_t n, int threads) {
     Table layer;
     if (!open_table(bytes, size, layer)) return QK_BAD_LAYER;
-    if (rows < 0 || k != layer.inputs || n != layer.outputs) return QK_BAD_SHAPE;
+    if (rows < 0 || k != layer.inputs || n != layer.outputs || layer.taps != 1) return QK_BAD_SHAPE;
     if (!rows) return QK_OK;
-    if (!finite(x, rows * k)) return QK_NOT_FINITE;
-    const bool signs = layer.bits == 1;
+    if (!kernels().finite(x, rows * k)) return QK_NOT_FINITE;
+    const bool signs = layer.bits <= 2;
     const int64_t row_words = signs ? layer.words : int64_t(layer.words) * (32 / layer.bits);
     auto* prepared = static_cast<uint32_t*>(scratch(kRowCodes, rows * row_words * 4));
     if (!prepared) return QK_NO_MEMORY;
@@ -102,7 +95,7 @@ int qk_sparse(const void* bytes, int64_t size, const float* x, int64_t rows, int
     Sparse layer;
     if (!open_sparse(bytes, size, layer)) return QK_BAD_LAYER;
     if (rows < 0 || k != layer.inputs || n != layer.outputs) return QK_BAD_SHAPE;
-    if (!finite(x, rows * k)) return QK_NOT_FINITE;
+    if (!kernels().finite(x, rows * k)) return QK_NOT_FINITE;
     constexpr int32_t band = 64;  // outputs of one task
     const int64_t bands = (layer.outputs + band - 1) / band;
     threads = worth(threads, rows * layer.count);

@@ -37,7 +37,12 @@ struct Simd {
     static void store(float* to, const Reals& reals) { _mm512_storeu_ps(to, reals.all); }
 
     static void count_differences(Sums& sums, uint32_t x, const Weights& w) {
-        const __m512i differ = _mm512_xor_si512(_mm512_set1_epi32(int32_t(x)), w.all);
+        count_ones(sums, _mm512_xor_si512(_mm512_set1_epi32(int32_t(x)), w.all));
+    }
+    static void count_differences(Sums& sums, uint32_t x, const Weights& w, const Weights& where) {
+        count_ones(sums, _mm512_ternarylogic_epi32(_mm512_set1_epi32(int32_t(x)), w.all, where.all, 0x28));  // (x xor w) and where
+    }
+    static void count_ones(Sums& sums, __m512i differ) {
 #ifdef __AVX512VPOPCNTDQ__
         sums.all = _mm512_add_epi32(sums.all, _mm512_popcnt_epi32(differ));
 #else  // ones of each half byte by table; the dot product with ones adds up the 4 bytes of a word

@@ -40,6 +40,11 @@ struct Halves256 {
         sums.low = _mm256_add_epi32(sums.low, ones_of_words(_mm256_xor_si256(all, w.low)));
         sums.high = _mm256_add_epi32(sums.high, ones_of_words(_mm256_xor_si256(all, w.high)));
     }
+    static void count_differences(Sums& sums, uint32_t x, const Weights& w, const Weights& where) {
+        const __m256i all = _mm256_set1_epi32(int32_t(x));
+        sums.low = _mm256_add_epi32(sums.low, ones_of_words(_mm256_and_si256(_mm256_xor_si256(all, w.low), where.low)));
+        sums.high = _mm256_add_epi32(sums.high, ones_of_words(_mm256_and_si256(_mm256_xor_si256(all, w.high), where.high)));
+    }
     static uint32_t negatives(const float* x) { return negatives256(x); }
 
     struct Table { const float* entries; };

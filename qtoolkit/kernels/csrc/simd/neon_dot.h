@@ -44,12 +44,16 @@ struct Simd {
         for (int i = 0; i < 4; ++i) vst1q_f32(to + 4 * i, reals.quarter[i]);
     }
 
-    static void count_differences(Sums& sums, uint32_t x, const Weights& w) {
-        const uint8x16_t all = vreinterpretq_u8_u32(vdupq_n_u32(x));
+    static void count_differences(Sums& sums, uint32_t x, const Weights& w, const Weights& where) {
+        const int8x16_t all = vreinterpretq_s8_u32(vdupq_n_u32(x));
         for (int i = 0; i < 4; ++i) {
-            const uint8x16_t ones = vcntq_u8(veorq_u8(all, vreinterpretq_u8_s8(w.quarter[i])));
-            sums.quarter[i] = vdotq_s32(sums.quarter[i], vreinterpretq_s8_u8(ones), vdupq_n_s8(1));
+            const int8x16_t ones = vcntq_s8(vandq_s8(veorq_s8(all, w.quarter[i]), where.quarter[i]));
+            sums.quarter[i] = vdotq_s32(sums.quarter[i], ones, vdupq_n_s8(1));
         }
+    }
+    static void count_differences(Sums& sums, uint32_t x, const Weights& w) {
+        const int8x16_t ones = vdupq_n_s8(-1);
+        count_differences(sums, x, w, {{ones, ones, ones, ones}});
     }
     static uint32_t negatives(const float* x) {
         uint32_t bits = 0;

@@ -43,11 +43,17 @@ struct Simd {
     }
     static void store(float* to, const Reals& reals) { __builtin_memcpy(to, reals.lane, 64); }
 
-    // for binary.h: sums[j] += number of ones in (x xor word j); and which of 16 floats are negative, as bits
+    // for binary.h: sums[j] += number of ones in (x xor word j), or of those where `where` has a one as well; and which of 16
+    // floats are negative, as bits
+    static void count_differences(Sums& sums, uint32_t x, const Weights& w, const Weights& where) {
+        uint32_t words[16], masks[16];
+        __builtin_memcpy(words, w.byte, 64), __builtin_memcpy(masks, where.byte, 64);
+        for (int j = 0; j < 16; ++j) sums.lane[j] += __builtin_popcount((x ^ words[j]) & masks[j]);
+    }
     static void count_differences(Sums& sums, uint32_t x, const Weights& w) {
-        uint32_t words[16];
-        __builtin_memcpy(words, w.byte, 64);
-        for (int j = 0; j < 16; ++j) sums.lane[j] += __builtin_popcount(x ^ words[j]);
+        Weights everywhere;
+        __builtin_memset(everywhere.byte, 255, 64);
+        count_differences(sums, x, w, everywhere);
     }
     static uint32_t negatives(const float* x) {
         uint32_t bits = 0;

@@ -37,7 +37,7 @@ def _shape(x: Tensor, layer: Tensor, out_channels: int, kernel: list[int], strid
 def _native(x: Tensor, layer: Tensor, out_channels: int, kernel: list[int], stride: list[int], padding: list[int], dilation: list[int]) -> Tensor:
     images = x.float().contiguous(memory_format=torch.channels_last)
     out = _shape(images, layer, out_channels, kernel, stride, padding, dilation)
-    geometry = (ctypes.c_int32 * 12)(*x.shape[2:], *out.shape[2:], *kernel, *stride, *padding, *dilation)
+    geometry = (ctypes.c_int32 * 13)(*x.shape[2:], *out.shape[2:], *kernel, *stride, *padding, *dilation, 1)
     status = library.qk_table_conv(layer.data_ptr(), layer.numel(), images.data_ptr(), *x.shape[:2], ctypes.addressof(geometry),
                                    out.data_ptr(), out_channels, torch.get_num_threads())
     if status == 4:

@@ -151,7 +151,7 @@ static std::vector<float> of_table(int m, int n, int k, int bits) {
 
 static std::vector<float> of_sign_conv(int channels, int n, int bits) {
     state = uint64_t(channels + n + bits);
-    const int32_t geometry[12] = {9, 7, 5, 3, 3, 2, 2, 3, 1, 2, 1, 2};  // size, out size, kernel, stride, padding, dilation
+    const int32_t geometry[13] = {9, 7, 5, 3, 3, 2, 2, 3, 1, 2, 1, 2, 1};  // size, out size, kernel, stride, padding, dilation, groups
     const auto layer = table(n, channels, 6, bits);
     const auto x = reals(2 * 63 * channels);
     std::vector<float> y(size_t(2 * 15 * n));
@@ -191,6 +191,50 @@ static void check_real(const char* what, const std::string& isa, bool exact, Run
     const auto got = run();
     for (size_t i = 0; i < got.size(); ++i)
         if (!(std::fabs(got[i] - expected[i]) <= (exact ? 0 : 1e-3))) fail(what, isa, int(i), 0, 0);
+}
+
+// Random layers of a convolution (or one depthwise layer), whose bytes are their own oracle: read as qk.h says, summed by plain loops.
+static void check_conv(const std::string& isa, int groups, int inputs, int outputs, const int32_t (&g)[13]) {
+    const bool depthwise = groups > 1 && inputs == 1 && outputs == 1;
+    const int channels = groups * inputs, all = groups * outputs, area = g[4] * g[5], count = depthwise ? 1 : groups;
+    const int n = all / count, k = depthwise ? area : inputs, taps = depthwise ? 1 : area, n16 = (n + 15) / 16 * 16, k4 = (k + 3) / 4 * 4;
+    const size_t words = size_t(16 + 6 * n16 + n16 * k4 / 4 * taps);
+    std::vector<int32_t> layers(words * size_t(count));
+    std::vector<int8_t> x(size_t(2 * g[0] * g[1] * channels)), got(size_t(2 * g[2] * g[3] * all));
+    for (auto& code : x) code = int8_t(any(0, 3) ? any(-128, 127) : -128);
+    const qk_header head{QK_LAYER, n, k, taps, 3, -128, 127, int32_t(any(-128, 127)), {}};
+    const auto weight = [&](int group, int o, int tap, int i) -> int8_t& {  // of output o of a group
+        const int at = depthwise ? tap : tap * k4 + i;
+        return reinterpret_cast<int8_t*>(&layers[words * size_t(group) + 16 + 6 * n16])[(int64_t(o / 16) * (k4 / 4 * taps) + at / 4) * 64 + o % 16 * 4 + at % 4];
+    };
+    for (int group = 0; group < count; ++group) {
+        int32_t* arrays = &layers[words * size_t(group)];
+        std::memcpy(arrays, &head, 64);
+        arrays += 16;
+        for (int o = 0; o < n; ++o) {
+            arrays[o] = int32_t(any(-9999, 9999)), arrays[2 * n16 + o] = int32_t(any(1 << 30, (1u << 31) - 1)), arrays[3 * n16 + o] = int32_t(any(36, 45));
+            for (int tap = 0; tap < area; ++tap)
+                for (int i = 0; i < inputs; ++i) arrays[n16 + o] += weight(group, o, tap, i) = int8_t(any(0, 3) ? any(-127, 127) : 127);
+        }
+    }
+    if (qk_conv_int8(layers.data(), int64_t(layers.size()) * 4, x.data(), 2, channels, g, got.data(), all, 3)) fail("status of conv", isa, groups, all, channels);
+    for (size_t at = 0; at < got.size(); ++at) {
+        const int out = int(at) % all, pixel = int(at) / all, column = pixel % g[3], row = pixel / g[3] % g[2], image = pixel / g[3] / g[2];
+        const int group = depthwise ? 0 : out / n, o = out % n, first = out / outputs * inputs;
+        const int32_t* arrays = &layers[words * size_t(group) + 16];
+        int64_t sum = arrays[o];
+        for (int tap = 0; tap < area; ++tap) {
+            const int y = row * g[6] - g[8] + tap / g[5] * g[10], z = column * g[7] - g[9] + tap % g[5] * g[11];
+            const bool inside = y >= 0 && y < g[0] && z >= 0 && z < g[1];
+            for (int i = 0; i < inputs; ++i)
+                sum += (inside ? x[size_t(((image * g[0] + y) * g[1] + z) * channels + first + i)] : head.input_zero) * weight(group, o, tap, i);
+        }
+        const int shift = arrays[3 * n16 + o];
+        const int64_t q = ((sum * arrays[2 * n16 + o] + (int64_t(1) << (shift - 1))) >> shift) + head.zero;
+        if (got[at] != (q < -128 ? -128 : q > 127 ? 127 : q)) fail("conv", isa, groups, all, channels);
+    }
+    for (int64_t cut : {int64_t(0), int64_t(64), int64_t(layers.size()) * 4 - 4})
+        if (!qk_conv_int8(layers.data(), cut, x.data(), 2, channels, g, got.data(), all, 1)) fail("a cut layer's refusal", isa, groups, all, channels);
 }
 
 // Entropy coders: what was written reads back; damaged bytes of any kind are read without harm.
@@ -235,6 +279,11 @@ int main() {
         for (const auto& s : shapes)
             for (bool extreme : {false, true}) check(isa, s[0], s[1], s[2], extreme), ++checked;
         check_quantize(isa);
+        for (const auto& c : {std::vector<int>{1, 3, 5}, {2, 3, 17}, {5, 4, 1}, {7, 1, 1}, {16, 1, 1}, {50, 1, 1}, {3, 1, 2}}) {
+            check_conv(isa, c[0], c[1], c[2], {9, 14, 9, 14, 3, 3, 1, 1, 1, 1, 1, 1, c[0]});
+            check_conv(isa, c[0], c[1], c[2], {11, 6, 6, 3, 5, 5, 2, 2, 2, 2, 1, 1, c[0]});
+            check_conv(isa, c[0], c[1], c[2], {4, 5, 6, 4, 1, 2, 1, 1, 1, 0, 1, 1, c[0]});
+        }
         for (int bits : {2, 4})
             for (const auto& s : shapes) {
                 qk_use_isa("scalar");

@@ -50,6 +50,59 @@ def test_conv_is_exact(isa, images, channels, out, size, kernel, stride, padding
 
 
 @native
+@pytest.mark.parametrize("isa", ISAS)
+@given(images=st.integers(1, 2), groups=st.integers(1, 50), inputs=st.integers(1, 5), outputs=st.sampled_from([1, 1, 2, 17]), depthwise=st.booleans(),
+       size=st.tuples(st.integers(1, 14), st.integers(1, 14)), kernel=st.tuples(st.integers(1, 5), st.integers(1, 5)), stride=st.integers(1, 2),
+       padding=st.tuples(st.integers(0, 3), st.integers(0, 3)), dilation=st.integers(1, 2), zero=st.sampled_from([-128, -1, 0, 3, 127]),
+       seed=st.integers(0, 10**6))
+def test_groups_and_depthwise_are_exact(isa, images, groups, inputs, outputs, depthwise, size, kernel, stride, padding, dilation, zero, seed):
+    """Each group by itself through the independent way, and the definition in plain torch."""
+    if any(s + 2 * p < dilation * (k - 1) + 1 for s, k, p in zip(size, kernel, padding)):
+        return
+    inputs, outputs, groups = (1, 1, groups) if depthwise else (inputs, outputs, groups % 6 + 1)
+    weight, bias, parts = layer_of(groups * outputs, inputs, kernel, seed, input_zero_point=zero)
+    x = torch.randint(-128, 128, (images, groups * inputs, *size), generator=torch.Generator().manual_seed(seed), dtype=torch.int8)
+    arguments = pack_conv(weight, bias, groups=groups, **parts), groups * outputs, kernel, [stride] * 2, padding, [dilation] * 2, groups
+    with kernels.use_isa(isa):
+        got = int8_conv2d(x, *arguments)
+    for g in range(groups):
+        of_group = slice(g * outputs, (g + 1) * outputs)
+        own = parts | {name: parts[name][of_group] for name in ("multiplier", "shift")}
+        expected = by_patches(x[:, g * inputs : (g + 1) * inputs], weight[of_group], bias[of_group], own, [stride] * 2, padding, [dilation] * 2)
+        assert torch.equal(got[:, of_group].flatten(2), expected)
+    assert torch.equal(got, portable_int8_conv2d(x, *arguments))
+
+
+@native
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("groups", [2, 40])
+def test_extreme_codes_do_not_saturate(isa, groups):
+    sign = torch.tensor([-127, 127], dtype=torch.int8)
+    weight = sign[torch.arange(40 * (40 // groups) * 9) % 2].reshape(40, -1, 3, 3)
+    x = torch.where(torch.arange(40).reshape(1, 40, 1, 1) % 2 == 0, -128, 127).to(torch.int8).expand(1, 40, 6, 7).contiguous()
+    layer = pack_conv(weight, groups=groups, input_zero_point=-128, multiplier=torch.tensor(2**30), shift=torch.tensor(45))
+    with kernels.use_isa(isa):
+        got = int8_conv2d(x, layer, 40, [3, 3], [1, 1], [1, 1], [1, 1], groups)
+    assert torch.equal(got, portable_int8_conv2d(x, layer, 40, [3, 3], [1, 1], [1, 1], [1, 1], groups))
+
+
+@pytest.mark.parametrize("groups", [2, 6])
+def test_groups_opcheck_compile_and_threads(groups):
+    weight, bias, parts = layer_of(6, 6 // groups, (3, 3), 0)
+    layer = pack_conv(weight, bias, groups=groups, **parts)
+    x = torch.randint(-128, 128, (2, 6, 8, 9), generator=torch.Generator().manual_seed(0), dtype=torch.int8)
+    rest = layer, 6, [3, 3], [2, 1], [1, 1], [1, 1], groups
+    torch.library.opcheck(int8_conv2d, (x, *rest))
+    compiled = torch.compile(lambda x: int8_conv2d(x, *rest), fullgraph=True, backend="aot_eager")
+    assert torch.equal(compiled(x), int8_conv2d(x, *rest))
+    for wrong in ((x, *rest[:-1], 4), (x, *rest[:-1], 0), (x, *rest[:-1], 3), (x, *rest[:-1], 1), (x, layer[:-4], *rest[1:])):
+        with pytest.raises(ValueError, match="expected|fit|not a layer"):
+            int8_conv2d(*wrong)
+    with pytest.raises(ValueError, match="groups is 4"):
+        pack_conv(weight, bias, groups=4, **parts)
+
+
+@native
 def test_threads_over_images_and_over_pixels_change_nothing():
     weight, bias, parts = layer_of(64, 32, (3, 3), 0)
     layer, before = pack_conv(weight, bias, **parts), torch.get_num_threads()

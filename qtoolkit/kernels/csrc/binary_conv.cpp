@@ -40,7 +40,9 @@ int qk_table_conv(const void* bytes, int64_t size, const float* x, int64_t image
     Conv conv;
     if (!open_table(bytes, size, layer) || layer.bits > 2) return QK_BAD_LAYER;
     std::memcpy(&conv, geometry, sizeof conv);
-    if (images < 0 || channels != layer.inputs || n != layer.outputs || !fits(conv, layer.taps)) return QK_BAD_SHAPE;
+    if (images < 0 || channels != layer.inputs || n != layer.outputs || !fits(conv) || conv.groups != 1 ||
+        int64_t(conv.kernel[0]) * conv.kernel[1] != layer.taps)
+        return QK_BAD_SHAPE;
     const int64_t in_pixels = int64_t(conv.height) * conv.width, out_pixels = int64_t(conv.out_height) * conv.out_width;
     const int64_t words = layer.words / layer.taps, bands = (out_pixels + kBand - 1) / kBand;
     if (!kernels().finite(x, images * in_pixels * channels)) return QK_NOT_FINITE;

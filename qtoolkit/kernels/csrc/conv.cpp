@@ -13,7 +13,7 @@ constexpr int64_t kWorthAThread = 1 << 20;  // multiply-adds
 
 }  // namespace
 
-bool fits(const Conv& conv, int32_t taps) {
+bool fits(const Conv& conv) {
     const int32_t in[2] = {conv.height, conv.width}, out[2] = {conv.out_height, conv.out_width};
     for (int i = 0; i < 2; ++i) {
         for (int32_t size : {in[i], out[i], conv.kernel[i], conv.stride[i], conv.dilation[i]})
@@ -22,34 +22,73 @@ bool fits(const Conv& conv, int32_t taps) {
         const int64_t reach = int64_t(conv.dilation[i]) * (conv.kernel[i] - 1) + 1;
         if ((in[i] + int64_t(2) * conv.padding[i] - reach) / conv.stride[i] + 1 != out[i]) return false;
     }
-    return int64_t(conv.kernel[0]) * conv.kernel[1] == taps;
+    return true;
 }
 
+namespace {
+
+// The layers of a convolution in groups follow each other, all of one size; of the other kinds there is one. One of them alone
+// has `inputs` channels of every pixel, padded to `padded`, and its outputs.
+struct Groups {
+    int32_t count = 1, inputs = 0, padded = 0, outputs = 0;
+    int64_t bytes = 0;  // of one layer
+    bool depthwise = false;
+
+    int open(const char* layers, int64_t size, const Conv& conv, int64_t channels, int64_t n) {
+        const int64_t taps = int64_t(conv.kernel[0]) * conv.kernel[1], groups = conv.groups;
+        if (groups < 1 || channels % groups || n % groups) return QK_BAD_SHAPE;
+        depthwise = groups > 1 && groups == channels && groups == n;
+        count = depthwise ? 1 : conv.groups;
+        if (size % count) return QK_BAD_LAYER;
+        bytes = size / count;
+        for (int32_t group = 0; group < count; ++group) {
+            Layer layer;
+            if (!open_layer(layers + group * bytes, bytes, layer)) return QK_BAD_LAYER;
+            const bool fit = depthwise ? layer.inputs == taps && layer.taps == 1 : layer.inputs == channels / groups && layer.taps == taps;
+            if (!fit || layer.outputs != n / count) return QK_BAD_SHAPE;
+            inputs = depthwise ? layer.outputs : layer.inputs, outputs = layer.outputs;
+        }
+        padded = depthwise ? (inputs + 15) / 16 * 16 : (inputs + 3) / 4 * 4;
+        return QK_OK;
+    }
+};
+
+}  // namespace
 }  // namespace qk
 
 using namespace qk;
 
 int qk_conv_int8(const void* bytes, int64_t size, const int8_t* x, int64_t images, int64_t channels, const int32_t* geometry,
                  int8_t* out, int64_t n, int threads) {
-    Layer layer;
     Conv conv;
-    if (!open_layer(bytes, size, layer)) return QK_BAD_LAYER;
+    Groups groups;
     std::memcpy(&conv, geometry, sizeof conv);
-    if (images < 0 || channels != layer.inputs || n != layer.outputs || !fits(conv, layer.taps)) return QK_BAD_SHAPE;
+    if (images < 0 || channels < 1 || n < 1 || !fits(conv)) return QK_BAD_SHAPE;
+    const auto* layers = static_cast<const char*>(bytes);
+    if (const int wrong = groups.open(layers, size, conv, channels, n)) return wrong;
     const int64_t in_pixels = int64_t(conv.height) * conv.width, out_pixels = int64_t(conv.out_height) * conv.out_width;
-    const int64_t most = images * out_pixels * n * channels * layer.taps / kWorthAThread;
+    const int64_t products = int64_t(conv.kernel[0]) * conv.kernel[1] * n * (channels / conv.groups);
+    const int64_t most = images * out_pixels * products / kWorthAThread;
     if (threads > most) threads = most < 1 ? 1 : int(most);
     std::atomic<bool> done{true};
-    const auto one_image = [&](int64_t image, int inner_threads) {
-        const int8_t* prepared = kernels().prepare_image(layer, x + image * in_pixels * channels, in_pixels, layer.input_zero);
+    const auto one_group = [&](int64_t image, int32_t group, int inner_threads) {
+        Layer layer;
+        open_layer(layers + group * groups.bytes, groups.bytes, layer);
+        const int8_t* prepared = kernels().prepare_image(x + image * in_pixels * channels + int64_t(group) * groups.inputs, in_pixels,
+                                                         channels, groups.inputs, groups.padded, layer.input_zero);
+        const auto compute = groups.depthwise ? kernels().depthwise_int8 : kernels().conv_int8;
+        int8_t* to = out + image * out_pixels * n + int64_t(group) * groups.outputs;
         int64_t tasks = 1;
         if (inner_threads > 1) range_of_task(0, out_pixels, layer.blocks, &tasks);
         if (!prepared) done = false;
         else parallel_for(tasks, inner_threads, [&](int64_t task) {
             const Range all{0, out_pixels, 0, layer.blocks};
             const Range range = tasks > 1 ? range_of_task(task, out_pixels, layer.blocks) : all;
-            if (!kernels().conv_int8(layer, conv, prepared, range, out + image * out_pixels * n)) done = false;
+            if (!compute(layer, conv, prepared, range, n, to)) done = false;
         });
+    };
+    const auto one_image = [&](int64_t image, int inner_threads) {
+        for (int32_t group = 0; group < groups.count; ++group) one_group(image, group, inner_threads);
     };
     if (images >= threads) parallel_for(images, threads, [&](int64_t image) { one_image(image, 1); });
     else for (int64_t image = 0; image < images; ++image) one_image(image, threads);

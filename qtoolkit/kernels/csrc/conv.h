@@ -4,14 +4,15 @@
 // A patch of a 3x3 convolution is 9 pieces of C neighboring bytes, since the channels of a pixel lie together (NHWC). So a
 // row of the product gets 9 pointers, one a tap, instead of a copy 9 times as large as the image (im2col). A tap beyond the
 // border points to a pixel of zero points, which stand for the real number 0. The image itself is copied once, into the form
-// that the tile wants: channels padded to a multiple of 4, sign bits flipped where the instruction needs it.
+// that the tile wants: channels padded to a multiple of 4 (16 for depthwise.h), sign bits flipped where the instruction needs
+// it. A convolution in groups is one such product for each group: it copies the group's channels and writes the group's outputs
+// of every pixel, `pitch` bytes apart.
 #pragma once
 
-static int8_t* prepare_image(const qk::Layer& layer, const int8_t* x, int64_t pixels, int32_t zero) {
-    const int k = layer.inputs, k4 = (k + 3) / 4 * 4;
+static int8_t* prepare_image(const int8_t* x, int64_t pixels, int64_t pitch, int k, int k4, int32_t zero) {
     auto* image = static_cast<int8_t*>(qk::scratch(qk::kPrepared, (pixels + 1) * k4));
     if (!image) return nullptr;
-    prepare_rows(x, pixels, k, k4, image);
+    prepare_rows(x, pixels, pitch, k, k4, image);
     for (int i = 0; i < k4; ++i) image[pixels * k4 + i] = int8_t(zero ^ Simd::kOffset);  // the pixel beyond the border
     return image;
 }
@@ -35,7 +36,8 @@ static inline void point_to_taps(const qk::Conv& conv, const int8_t* image, int 
     }
 }
 
-static bool conv_int8(const qk::Layer& layer, const qk::Conv& conv, const int8_t* image, qk::Range range, int8_t* out) {
+static bool conv_int8(const qk::Layer& layer, const qk::Conv& conv, const int8_t* image, qk::Range range, int64_t pitch,
+                      int8_t* out) {
     const int k4 = (layer.inputs + 3) / 4 * 4;
     auto* at = static_cast<const int8_t**>(qk::scratch(qk::kPointers, int64_t(layer.taps) * kRowsOfBand * 8));
     if (!at) return false;
@@ -44,7 +46,7 @@ static bool conv_int8(const qk::Layer& layer, const qk::Conv& conv, const int8_t
         const auto point = [&](int64_t from, int height, const int8_t** to) { point_to_taps(conv, image, k4, from, height, to); };
         gemm_band(layer, k4, row, rows, range.block0, range.block1, at, point,
                   [&](int block, int64_t pixel, int height, const int32_t* sums, int stride) {
-                      finish_int8(layer, block, pixel, height, sums, stride, out);
+                      finish_int8(layer, block, pixel, height, sums, stride, pitch, out);
                   });
     }
     return true;

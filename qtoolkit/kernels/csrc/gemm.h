@@ -10,8 +10,8 @@ constexpr int kMostSumsOut = 24 * 16, kRowsOfBand = 96;
 
 // Copy rows into working memory as the tile wants them: padded to a multiple of 4, and with the sign bit flipped (that is,
 // 128 added) where the instruction takes unsigned inputs. Once a row here instead of once a row and panel in the tile.
-static void prepare_rows(const int8_t* x, int64_t rows, int k, int k4, int8_t* copy) {
-    for (int64_t row = 0; row < rows; ++row, x += k, copy += k4) {
+static void prepare_rows(const int8_t* x, int64_t rows, int64_t stride, int k, int k4, int8_t* copy) {
+    for (int64_t row = 0; row < rows; ++row, x += stride, copy += k4) {
         for (int i = 0; i < k; ++i) copy[i] = int8_t(x[i] ^ Simd::kOffset);
         for (int i = k; i < k4; ++i) copy[i] = 0;  // meets zero weights
     }
@@ -20,7 +20,7 @@ static void prepare_rows(const int8_t* x, int64_t rows, int k, int k4, int8_t* c
 static const int8_t* prepare(const int8_t* x, int64_t rows, int k, int k4) {
     if (!Simd::kOffset && k == k4) return x;
     auto* copy = static_cast<int8_t*>(qk::scratch(qk::kPrepared, rows * k4));
-    if (copy) prepare_rows(x, rows, k, k4, copy);
+    if (copy) prepare_rows(x, rows, k, k, k4, copy);
     return copy;
 }
 
@@ -80,8 +80,8 @@ struct Start {
 
 // The last block may be partly filled: compute 16 results, keep those that exist.
 template <class T, class Compute>
-static inline void write_block(int outputs, int block, int64_t row, T* out, Compute compute) {
-    T* to = out + row * outputs + block * 16;
+static inline void write_block(int outputs, int64_t stride, int block, int64_t row, T* out, Compute compute) {
+    T* to = out + row * stride + block * 16;
     const int count = outputs - block * 16;
     if (count >= 16) return compute(to);
     T all[16];
@@ -89,20 +89,25 @@ static inline void write_block(int outputs, int block, int64_t row, T* out, Comp
     for (int j = 0; j < count; ++j) to[j] = all[j];
 }
 
+template <class T, class Compute>
+static inline void write_block(int outputs, int block, int64_t row, T* out, Compute compute) {
+    write_block(outputs, outputs, block, row, out, compute);
+}
+
 static inline void finish_int8(const qk::Layer& layer, int block, int64_t row, int rows, const int32_t* sums, int stride,
-                               int8_t* out) {
+                               int64_t out_stride, int8_t* out) {
     const Start start(layer, block);
     const Simd::Requantize requantize(layer.multiplier + block * 16, layer.shift + block * 16, layer);
     alignas(64) int32_t exact[16];
     for (int r = 0; r < rows; ++r) {
         start.add_to(sums + r * stride, exact);
-        write_block(layer.outputs, block, row + r, out, [&](int8_t* to) { requantize(exact, to); });
+        write_block(layer.outputs, out_stride, block, row + r, out, [&](int8_t* to) { requantize(exact, to); });
     }
 }
 
 static bool linear_int8(const qk::Layer& layer, const int8_t* x, qk::Range range, int8_t* out) {
     return gemm(layer, x, range, [&](int block, int64_t row, int rows, const int32_t* sums, int stride) {
-        finish_int8(layer, block, row, rows, sums, stride, out);
+        finish_int8(layer, block, row, rows, sums, stride, layer.outputs, out);
     });
 }
 

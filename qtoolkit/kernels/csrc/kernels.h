@@ -20,6 +20,7 @@ struct Layer {  // pointers into the bytes of a layer whose sizes have been chec
 struct Conv {
     int32_t height, width, out_height, out_width;
     int32_t kernel[2], stride[2], padding[2], dilation[2];
+    int32_t groups;
 };
 
 struct Groupwise {  // the same for weights of few bits; see groupwise.h
@@ -51,8 +52,9 @@ struct Kernels {
     const char* name;
     bool (*linear_int8)(const Layer&, const int8_t* x, Range, int8_t* out);
     bool (*linear_float)(const Layer&, const int8_t* x, const float* row_scale, Range, float* out);  // false: no memory
-    int8_t* (*prepare_image)(const Layer&, const int8_t* x, int64_t pixels, int32_t zero);  // null: no memory
-    bool (*conv_int8)(const Layer&, const Conv&, const int8_t* image, Range, int8_t* out);   // false: no memory
+    int8_t* (*prepare_image)(const int8_t* x, int64_t pixels, int64_t pitch, int k, int padded, int32_t zero);  // null: no memory
+    bool (*conv_int8)(const Layer&, const Conv&, const int8_t* image, Range, int64_t pitch, int8_t* out);      // false: no memory
+    bool (*depthwise_int8)(const Layer&, const Conv&, const int8_t* image, Range, int64_t pitch, int8_t* out);
     bool (*quantize)(const float* x, int64_t count, float scale, int32_t zero, int8_t* out);  // false: not finite
     bool (*quantize_row)(const float* x, int64_t count, float* scale, int8_t* out);           // false: not finite
     void (*groupwise)(const Groupwise&, const int8_t* x, const int32_t* input_sums, const float* row_scale, Range, float* out);
@@ -72,7 +74,7 @@ extern const Kernels scalar_kernels, avx2_kernels, avxvnni_kernels, avx512vnni_k
 const Kernels& kernels();  // the table in use
 
 bool open_table(const void* bytes, int64_t size, Table& out);
-bool fits(const Conv&, int32_t taps);  // sizes in range, output size as they demand
+bool fits(const Conv&);  // sizes in range, output size as they demand
 bool open_layer(const void* bytes, int64_t size, Layer& out);
 Range range_of_task(int64_t task, int64_t rows, int32_t blocks, int64_t* tasks = nullptr);  // tasks: how many there are
 int run_linear_int8(const Layer&, const int8_t* x, int64_t rows, int8_t* out, int threads);

@@ -4,6 +4,7 @@ namespace {
 #include "gemm_tile.h"
 #include "gemm.h"
 #include "conv.h"
+#include "depthwise.h"
 #include "quantize.h"
 #include "groupwise.h"
 #include "binary.h"
@@ -12,7 +13,7 @@ namespace {
 #include "limits.h"
 
 constexpr qk::Kernels table(const char* name) {
-    return {name, linear_int8, linear_float, prepare_image, conv_int8, quantize, quantize_row, groupwise, finite, signs_of_row, binary, codebook,
-            sparse_row, sparse_batch, peak_int8, peak_float, peak_signs, read_all};
+    return {name, linear_int8, linear_float, prepare_image, conv_int8, depthwise_int8, quantize, quantize_row, groupwise, finite, signs_of_row,
+            binary, codebook, sparse_row, sparse_batch, peak_int8, peak_float, peak_signs, read_all};
 }
 }  // namespace

@@ -21,7 +21,7 @@
 #define QK_API extern "C" __attribute__((visibility("default")))
 #endif
 
-enum : int32_t { QK_ABI = 1, QK_LAYER = 0x314C4B51 /* "QKL1" */, QK_PLAN = 0x31504B51 /* "QKP1" */,
+enum : int32_t { QK_ABI = 2, QK_LAYER = 0x314C4B51 /* "QKL1" */, QK_PLAN = 0x31504B51 /* "QKP1" */,
                QK_GROUPWISE = 0x31474B51 /* "QKG1" */, QK_TABLE = 0x31544B51 /* "QKT1" */,
                QK_SPARSE = 0x31534B51 /* "QKS1" */ };
 
@@ -97,7 +97,9 @@ QK_API int qk_quantize(const float* x, int64_t count, float scale, int32_t zero,
 QK_API int qk_linear_int8(const void* layer, int64_t bytes, const int8_t* x, int64_t rows, int64_t k, int8_t* out, int64_t n,
                           int threads);
 // A convolution of int8 images: x is (images, height, width, channels), out (images, out_height, out_width, n); `geometry` is
-// height, width, out_height, out_width, and the pairs kernel, stride, padding, dilation (vertical first).
+// height, width, out_height, out_width, the pairs kernel, stride, padding, dilation (vertical first), and groups. Groups are
+// as many layers one after another, each of n / groups outputs and channels / groups inputs. Depthwise (1 < groups = channels = n)
+// is a single layer whose inputs are the taps: 64 bytes of its weights hold 4 taps of 16 channels.
 QK_API int qk_conv_int8(const void* layer, int64_t bytes, const int8_t* x, int64_t images, int64_t channels, const int32_t* geometry,
                         int8_t* out, int64_t n, int threads);
 // int8 to float:  y = (sum x w + bias) * scale + real bias

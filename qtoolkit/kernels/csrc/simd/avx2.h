@@ -22,6 +22,10 @@ struct Simd : Halves256 {
         sums.low = _mm256_add_epi32(sums.low, four_products(x, w.low));
         sums.high = _mm256_add_epi32(sums.high, four_products(x, w.high));
     }
+    static void dot_each(Sums& sums, const Weights& x, const Weights& w) {
+        sums.low = _mm256_add_epi32(sums.low, four_products({x.low, _mm256_abs_epi8(x.low)}, w.low));
+        sums.high = _mm256_add_epi32(sums.high, four_products({x.high, _mm256_abs_epi8(x.high)}, w.high));
+    }
     static void dot_small(Sums& sums, const Inputs& x, const Weights& w) {  // here the weights are the unsigned operand
         const auto add = [&](__m256i sum, __m256i u) {
             return _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_maddubs_epi16(u, x.sign), _mm256_set1_epi16(1)));

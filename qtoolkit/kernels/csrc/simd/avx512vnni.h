@@ -22,6 +22,16 @@ struct Simd {
         return {_mm512_set1_epi32(four)};
     }
 
+    static Weights interleave(const int8_t* a, const int8_t* b, const int8_t* c, const int8_t* d) {
+        const auto load16 = [](const int8_t* from) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(from)); };
+        __m512i all = _mm512_inserti32x4(_mm512_castsi128_si512(load16(a)), load16(b), 1);  // one pixel in each quarter
+        all = _mm512_inserti32x4(_mm512_inserti32x4(all, load16(c), 2), load16(d), 3);
+        const __m512i fours = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+        const __m128i bytes = _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+        return {_mm512_shuffle_epi8(_mm512_permutexvar_epi32(fours, all), _mm512_broadcast_i32x4(bytes))};
+    }
+    static void dot_each(Sums& sums, const Weights& x, const Weights& w) { sums.all = _mm512_dpbusd_epi32(sums.all, x.all, w.all); }
+
     template <int Bits>
     static Weights unpack(const Weights& packed, int part) {
         return {_mm512_and_si512(_mm512_srli_epi16(packed.all, unsigned(Bits * part)), _mm512_set1_epi8((1 << Bits) - 1))};

@@ -16,6 +16,10 @@ struct Simd : Halves256 {
         sums.low = _mm256_dpbusd_avx_epi32(sums.low, x.all, w.low);
         sums.high = _mm256_dpbusd_avx_epi32(sums.high, x.all, w.high);
     }
+    static void dot_each(Sums& sums, const Weights& x, const Weights& w) {
+        sums.low = _mm256_dpbusd_avx_epi32(sums.low, x.low, w.low);
+        sums.high = _mm256_dpbusd_avx_epi32(sums.high, x.high, w.high);
+    }
     static void dot_small(Sums& sums, const Inputs& x, const Weights& w) {  // here the weights are the unsigned operand
         sums.low = _mm256_dpbusd_avx_epi32(sums.low, w.low, x.all);
         sums.high = _mm256_dpbusd_avx_epi32(sums.high, w.high, x.all);

@@ -18,6 +18,15 @@ struct Halves256 {
         _mm256_storeu_si256(at, sums.low), _mm256_storeu_si256(at + 1, sums.high);
     }
 
+    static Weights interleave(const int8_t* a, const int8_t* b, const int8_t* c, const int8_t* d) {
+        const auto load16 = [](const int8_t* from) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(from)); };
+        const __m128i x = load16(a), y = load16(b), z = load16(c), t = load16(d);
+        const __m128i first = _mm_unpacklo_epi8(x, y), second = _mm_unpacklo_epi8(z, t);
+        const __m128i third = _mm_unpackhi_epi8(x, y), fourth = _mm_unpackhi_epi8(z, t);
+        return {_mm256_set_m128i(_mm_unpackhi_epi16(first, second), _mm_unpacklo_epi16(first, second)),
+                _mm256_set_m128i(_mm_unpackhi_epi16(third, fourth), _mm_unpacklo_epi16(third, fourth))};
+    }
+
     template <int Bits>
     static Weights unpack(const Weights& packed, int part) {
         const __m256i mask = _mm256_set1_epi8((1 << Bits) - 1);

@@ -23,6 +23,19 @@ struct Simd {
         for (int i = 0; i < 4; ++i) sums.quarter[i] = vdotq_s32(sums.quarter[i], w.quarter[i], x.all);
     }
 
+    static Weights interleave(const int8_t* a, const int8_t* b, const int8_t* c, const int8_t* d) {
+        const int8x16x2_t ab = vzipq_s8(vld1q_s8(a), vld1q_s8(b)), cd = vzipq_s8(vld1q_s8(c), vld1q_s8(d));
+        Weights x;
+        for (int i = 0; i < 2; ++i) {
+            const int16x8x2_t both = vzipq_s16(vreinterpretq_s16_s8(ab.val[i]), vreinterpretq_s16_s8(cd.val[i]));
+            x.quarter[2 * i] = vreinterpretq_s8_s16(both.val[0]), x.quarter[2 * i + 1] = vreinterpretq_s8_s16(both.val[1]);
+        }
+        return x;
+    }
+    static void dot_each(Sums& sums, const Weights& x, const Weights& w) {
+        for (int i = 0; i < 4; ++i) sums.quarter[i] = vdotq_s32(sums.quarter[i], w.quarter[i], x.quarter[i]);
+    }
+
     template <int Bits>
     static Weights unpack(const Weights& packed, int part) {
         Weights w;

@@ -28,6 +28,16 @@ struct Simd {
             for (int i = 0; i < 4; ++i) sums.lane[j] += x.value[i] * w.byte[4 * j + i];
     }
 
+    // for depthwise.h: 16 channels of 4 pixels, interleaved as weights are, and sums[j] += x[j][0] w[j][0] + ... + x[j][3] w[j][3]
+    static Weights interleave(const int8_t* a, const int8_t* b, const int8_t* c, const int8_t* d) {
+        Weights x;
+        for (int j = 0; j < 16; ++j) x.byte[4 * j] = a[j], x.byte[4 * j + 1] = b[j], x.byte[4 * j + 2] = c[j], x.byte[4 * j + 3] = d[j];
+        return x;
+    }
+    static void dot_each(Sums& sums, const Weights& x, const Weights& w) {
+        for (int i = 0; i < 64; ++i) sums.lane[i / 4] += x.byte[i] * w.byte[i];
+    }
+
     // for groupwise.h: weights of 2 or 4 bits, four or two to a byte; `dot_small` is `dot` for inputs without offset and
     // weights 0 to 15; `add_scaled` is total[j] += (sums[j] - correction) * scale[j], each step rounded
     template <int Bits>

@@ -61,13 +61,14 @@ def dynamic_linear(x: Tensor, weight: Tensor) -> Peers:
     return _those_that_run({"torch quantized.linear_dynamic": lambda: torch.ops.quantized.linear_dynamic(x, packed, reduce_range=False)})
 
 
-def conv(x: Tensor, weight: Tensor) -> Peers:
-    """A 3x3 convolution with padding 1: torch float32 in channels-last memory, ONNX Runtime float32 and QLinearConv."""
+def conv(x: Tensor, weight: Tensor, stride: int = 1, groups: int = 1) -> Peers:
+    """A square convolution with padding of half its kernel: torch float32 in channels-last memory, ONNX Runtime float32 and QLinearConv."""
     xf, wf = x.float(), weight.float().contiguous(memory_format=torch.channels_last)
     unsigned, middle = (x.to(torch.int16) + 128).to(torch.uint8).contiguous(), np.uint8(128)
-    shape = dict(kernel_shape=[3, 3], pads=[1, 1, 1, 1])
+    kernel = weight.shape[-1]
+    shape = dict(kernel_shape=[kernel] * 2, pads=[kernel // 2] * 4, strides=[stride] * 2, group=groups)
     quantized = {"x": unsigned, "sx": 0.1, "zx": middle, "w": weight, "sw": 0.01, "zw": np.int8(0), "sy": 1.0, "zy": middle}
-    return (_those_that_run({"torch float32": lambda: nn.functional.conv2d(xf, wf, padding=1)})
+    return (_those_that_run({"torch float32": lambda: nn.functional.conv2d(xf, wf, padding=kernel // 2, stride=stride, groups=groups)})
             | onnx_node("ORT float32", "Conv", {"x": xf.contiguous(), "w": wf.contiguous()}, ["x"], **shape)
             | onnx_node("ORT QLinearConv", "QLinearConv", quantized, ["x"], **shape))
 

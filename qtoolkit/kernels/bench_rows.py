@@ -64,6 +64,22 @@ def int8_conv(limits: Limits, seconds: float, quick: bool) -> Iterator[Row]:
                                                                               torch.get_num_threads()), seconds)
 
 
+def depthwise(limits: Limits, seconds: float, quick: bool) -> Iterator[Row]:
+    """Depthwise convolutions, int8 to int8, against the same peers; the limit counts products alone."""
+    generator = torch.Generator().manual_seed(0)
+    shapes = [(64, 56, 3, 1), (128, 28, 3, 1), (256, 14, 3, 1), (96, 112, 3, 2), (144, 56, 5, 2), (240, 28, 5, 1)]
+    for channels, size, kernel, stride in shapes[1:2] if quick else shapes:
+        x = _codes(generator, 1, channels, size, size).contiguous(memory_format=torch.channels_last)
+        weight, pad = _codes(generator, channels, 1, kernel, kernel), kernel // 2
+        multiplier, shift = quantize_multiplier(torch.tensor(2.0**-10))
+        layer = pack_conv(weight, groups=channels, multiplier=multiplier, shift=shift)
+        geometry = [kernel] * 2, [stride] * 2, [pad] * 2, [1, 1], channels
+        yield measure(f"int8 depthwise {kernel}x{kernel}", f"C{channels} H{size} stride {stride}", lambda: ops_conv(x, layer, channels, *geometry),
+                      peers.conv(x, weight, stride, channels),
+                      lambda: limits.matrix_product_us((size // stride) ** 2, channels, kernel**2, weight.numel(),
+                                                       torch.get_num_threads()), seconds)
+
+
 def lenet_300_100(limits: Limits, seconds: float, quick: bool) -> Iterator[Row]:
     """A whole network, float in, float out, one plan call, against float torch and ONNX Runtime's static int8."""
     from qtoolkit.layers.int8 import static_int8
@@ -143,4 +159,4 @@ def huffman_decode(limits: Limits, seconds: float, quick: bool) -> Iterator[Row]
 
 
 ROWS: list[Callable[[Limits, float, bool], Iterator[Row]]] = [
-    int8_linear, dynamic_linear, int8_conv, lenet_300_100, groupwise_linear, table_linear, sign_layers, sparse_linear, huffman_decode]
+    int8_linear, dynamic_linear, int8_conv, depthwise, lenet_300_100, groupwise_linear, table_linear, sign_layers, sparse_linear, huffman_decode]

@@ -1,4 +1,5 @@
-"""`qt reproduce deep-compression`: the smallest files of the two LeNets within an error, five seeds each.
+"""`qt reproduce deep-compression`: the smallest files of the two LeNets within an error, five seeds each; and
+`qt reproduce deep-compression-shares`: the strict lines, and what each ingredient is worth.
 
 Every choice was made on 5,000 held-out training images. The test images are read once, after the last file is written. The work is
 cut into parts that a journal keeps, so it can be stopped and taken up again; parts that do not need one another run side by side.
@@ -70,7 +71,8 @@ LINES = (
     Line("lenet-5", THREE, 0.74, _convolutions((0.5, 0.35, 0.1, 0.3), units={"0": 8, "3": 20, "7": 120})),
     Line("lenet-5", ALL, 1.0, _convolutions((0.5, 0.3, 0.1, 0.3), units={"0": 5, "3": 12, "7": 64}, **_beyond)),
     Line("lenet-5", THREE, 1.0, _convolutions((0.5, 0.3, 0.1, 0.3), units={"0": 6, "3": 14, "7": 80})),
-    # No distorted images, no teacher but the network itself: what the published records of 2016 to 2019 allowed themselves.
+)
+STRICT = (  # No distorted images, no teacher but the network itself: what the published records of 2016 to 2019 allowed themselves.
     Line("lenet-300-100", f"{ALL}, strict", 1.9, _dense_layers((0.02, 0.05, 0.25), **_beyond), **_strict),
     Line("lenet-300-100", f"{THREE}, strict", 1.9, _dense_layers((0.03, 0.06, 0.25)), **_strict),
     Line("lenet-5", f"{ALL}, strict", 1.0, _convolutions((0.5, 0.35, 0.1, 0.3), units={"0": 7, "3": 18, "7": 100}, **_beyond), **_strict),
@@ -167,21 +169,40 @@ def one_file(journal: Journal, line: Line, seed: int) -> dict:
 
 
 def deep_compression() -> Path:
-    """Deep Compression on both LeNets: every file, its errors, and what each ingredient is worth. Hours of one core; can be interrupted."""
-    journal = Journal("deep-compression", results.versions() | {"threads": 1})
-    ablated = without(LINES[0])
-    parts = [(line, seed) for line in LINES for seed in SEEDS] + [(line, SEEDS[0]) for line in ablated]
+    """Deep Compression on both LeNets: every file and its errors. Hours of one core; can be interrupted."""
+    journal = _journal()
+    data = {"held_out_images": HELD_OUT, "lines": _read_lines(journal, LINES)}
+    for network in NETWORKS:
+        _keep_best(journal, next(line for line in LINES if line.network == network))
+    return results.record("deep-compression", data)
+
+
+def shares() -> Path:
+    """The strict lines, and the first line with one ingredient left out at a time. Hours of one core; can be interrupted."""
+    journal, ablated = _journal(), without(LINES[0])
+    _make(journal, [(line, SEEDS[0]) for line in ablated])
+    data = {
+        "lines": _read_lines(journal, STRICT),
+        "left_out": [{"ingredient": line.name.split(", ")[-1], **one_file(journal, line, SEEDS[0])} for line in ablated],
+    }
+    return results.record("deep-compression-shares", data)
+
+
+def _journal() -> Journal:
+    return Journal("deep-compression", results.versions() | {"threads": 1})
+
+
+def _make(journal: Journal, parts: list[tuple[Line, int]]) -> None:
+    """Write the files of these lines and seeds, and all that they need."""
     needed = sorted({(line.network, line.start, seed) for line, seed in parts} | {("lenet-5", "distorted", seed) for seed in TEACHERS})
     _side_by_side("dense networks", [partial(dense, journal, *each) for each in needed])
     _side_by_side("teacher", [partial(common_answers, journal)])
     _side_by_side("files", [partial(one_file, journal, *part) for part in parts])
-    data = {
-        "held_out_images": HELD_OUT, "lines": [_read_test(journal, line) for line in LINES],
-        "left_out": [{"ingredient": line.name.split(", ")[-1], **one_file(journal, line, SEEDS[0])} for line in ablated],
-    }
-    for line in (LINES[0], next(line for line in LINES if line.network == "lenet-5")):
-        _keep_best(journal, line)
-    return results.record("deep-compression", data)
+
+
+def _read_lines(journal: Journal, lines: tuple[Line, ...]) -> list[dict]:
+    _make(journal, [(line, seed) for line in lines for seed in SEEDS])
+    return [_read_test(journal, line) for line in lines]
 
 
 def _read_test(journal: Journal, line: Line) -> dict:

@@ -111,9 +111,10 @@ def pack_codebook(indices: Tensor, codebook: Tensor, bias: Tensor | None = None)
 def unpack_table(layer: Tensor) -> TableCodes:
     """Undo `pack_binary`, `pack_ternary` or `pack_codebook`. Raises ValueError if the bytes are not such a layer."""
     n, k, taps, bits = _sizes(layer)
-    padded, each, planes = n + -n % 16, _in_a_word(bits), 2 if bits == 2 else 1
-    entries, reals = (layer[a:b].clone().view(torch.float32) for a, b in ((64, _START), (_START, _START + 12 * padded)))
-    words = layer[_START + 12 * padded :].clone().view(torch.int32).reshape(padded // 16, taps, -1, planes, 16, 1)
+    padded, each, planes = n + -n % 16, _in_a_word(bits), _planes(bits)
+    start = _START + 4 * padded * _reals(bits)
+    entries, reals = (layer[a:b].clone().view(torch.float32) for a, b in ((64, _START), (_START, start)))
+    words = layer[start:].clone().view(torch.int32).reshape(padded // 16, taps, -1, planes, 16, 1)
     width = 32 // each
     digits = words >> (torch.arange(each, dtype=torch.int32) * width) & (1 << width) - 1
     indices = torch.where(digits[:, :, :, 1] == 0, 2, digits[:, :, :, 0]) if planes == 2 else digits[:, :, :, 0]
@@ -133,17 +134,28 @@ def table_reference(x: Tensor, codes: TableCodes) -> Tensor:
     return (signs(x) @ weight.T) * codes.scale + codes.bias if codes.bits <= 2 else x @ weight.T + codes.bias
 
 
+def _planes(bits: int) -> int:
+    """Of ternary weights the signs have words of their own, and the zeros."""
+    return 2 if bits == 2 else 1
+
+
+def _reals(bits: int) -> int:
+    """Numbers that go with an output: scale, bias, and of ternary weights how many are not 0."""
+    return 3 if bits == 2 else 2
+
+
 def _in_a_word(bits: int) -> int:
-    """Weights of one output in a word of 32 bits; the signs and zeros of ternary weights have words of their own."""
+    """Weights of one output in a word of 32 bits (of one plane)."""
     return 32 if bits <= 2 else 32 // bits
 
 
 def _pack(indices: Tensor, entries: Tensor, scale: Tensor | None, bias: Tensor | None, bits: int) -> Tensor:
     n, taps, k = indices.shape
-    kept = torch.nn.functional.pad((indices != 2).sum((1, 2)).float(), (0, -n % 16))
-    planes = torch.stack([indices == 1, indices != 2]).long() if bits == 2 else indices[None]
+    planes, reals = indices[None], [_real(scale, n, 1.0, "scale"), _real(bias, n, 0.0, "bias")]
+    if bits == 2:
+        planes = torch.stack([indices == 1, indices != 2]).long()
+        reals.append(_real(planes[1].sum((1, 2)), n, 0.0, "kept"))
     words = torch.stack([_words(plane, _in_a_word(bits)) for plane in planes], 3)
-    reals = [_real(scale, n, 1.0, "scale"), _real(bias, n, 0.0, "bias"), kept]
     header = torch.frombuffer(bytearray(_HEADER.pack(_MAGIC, n, k, bits, taps)), dtype=torch.uint8)
     return torch.cat([header, *(part.contiguous().view(torch.uint8).flatten() for part in (entries, *reals, words))])
 
@@ -167,8 +179,8 @@ def _sizes(layer: Tensor) -> tuple[int, int, int, int]:
     if as_bytes(layer).numel() >= _START:
         magic, n, k, bits, taps = _HEADER.unpack(layer[: _HEADER.size].numpy().tobytes())
         if magic == _MAGIC and n > 0 and k > 0 and taps > 0 and (bits in (1, 2) or bits in (4, 5) and taps == 1) and taps * k <= 1 << 24:
-            words = taps * -(-k // _in_a_word(bits)) * (2 if bits == 2 else 1)
-            if layer.numel() == _START + -(-n // 16) * (192 + 64 * words):
+            words = taps * -(-k // _in_a_word(bits)) * _planes(bits)
+            if layer.numel() == _START + -(-n // 16) * 64 * (_reals(bits) + words):
                 return n, k, taps, bits
     raise ValueError("these bytes are not a binary, ternary or codebook layer (header or length is wrong); make them with pack_binary, "
                      "pack_ternary or pack_codebook")

@@ -122,12 +122,13 @@ static float small() { return float(any(-99, 99)) / 64; }
 // A layer of signs (1 bit a weight), signs and zeros (2), or codebook indices (4, 5), every bit of it random.
 static std::vector<int32_t> table(int n, int k, int taps, int bits) {
     const int each = bits <= 2 ? 32 : 32 / bits, blocks = (n + 15) / 16, words = taps * ((k + each - 1) / each) * (bits == 2 ? 2 : 1);
-    std::vector<int32_t> layer(size_t(48 + blocks * (48 + words * 16)));
+    const int reals = 16 * (bits == 2 ? 3 : 2);  // of a block
+    std::vector<int32_t> layer(size_t(48 + blocks * (reals + words * 16)));
     for (auto& word : layer) word = int32_t(any(INT32_MIN, INT32_MAX));
     qk_table_header head{QK_TABLE, n, k, bits, taps, {}, {}};
     for (auto& entry : head.entries) entry = small();
     std::memcpy(layer.data(), &head, sizeof head);
-    for (int i = 48; i < 48 + 48 * blocks; ++i) {
+    for (int i = 48; i < 48 + reals * blocks; ++i) {
         const float value = small();
         std::memcpy(&layer[size_t(i)], &value, 4);
     }

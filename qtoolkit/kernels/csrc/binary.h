@@ -68,7 +68,8 @@ static void binary_planes(const qk::Table& layer, const uint32_t* x, qk::Range r
                 for (int b = 0; b < blocks; ++b)
                     write_block(layer.outputs, block + b, row + r, out, [&](float* to) {
                         const int at = (block + b) * 16;
-                        finish_signs<Planes>(differences + (r * blocks + b) * 16, all, layer.kept + at, layer.scale + at, layer.bias + at, to);
+                        const float* kept = Planes == 2 ? layer.kept + at : nullptr;
+                        finish_signs<Planes>(differences + (r * blocks + b) * 16, all, kept, layer.scale + at, layer.bias + at, to);
                     });
         }
     }

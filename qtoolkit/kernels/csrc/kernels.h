@@ -33,7 +33,7 @@ struct Groupwise {  // the same for weights of few bits; see groupwise.h
 struct Table {  // for binary.h (1 or 2 bits) and codebook.h (4 or 5 bits): 32-bit words, 16 outputs side by side
     int32_t outputs, inputs, taps, bits, words, blocks;  // words that hold one output's weights (one plane of them)
     int64_t block_bytes;
-    const float *entries, *scale, *bias, *kept;    // the 32 table entries; scale of binary layers; weights that are not 0
+    const float *entries, *scale, *bias, *kept;    // the 32 table entries; scale of binary layers; ternary: weights that are not 0
     const int8_t* weight;
 };
 

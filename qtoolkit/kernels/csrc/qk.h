@@ -50,7 +50,7 @@ struct qk_table_header {
     int32_t taps;             // kernel height x width of a convolution of signs; 1 for a linear layer
     int32_t reserved[11];
     float entries[32];        // with 4 bits, 16 entries twice
-    // then f32 [N16] three times: scale, bias, and how many weights are not 0 (ternary); then 32-bit words
+    // then scale f32 [N16], bias f32 [N16], ternary: how many weights are not 0 f32 [N16]; then 32-bit words
     // [N16/16][taps][words of a tap][16] of 32, 8 or 6 inputs each, lowest bits first; ternary: 16 words of signs, 16 of "not 0"
 };
 

@@ -53,12 +53,13 @@ bool open_table(const void* bytes, int64_t size, Table& out) {
         return false;
     const int32_t each = signs ? 32 : 32 / head.bits, words = head.taps * ((head.inputs + each - 1) / each);
     const int32_t blocks = (head.outputs + 15) / 16;
-    const int64_t block_bytes = int64_t(words) * 64 * (head.bits == 2 ? 2 : 1);
-    if (size - int64_t(sizeof head) != blocks * (192 + block_bytes)) return false;
+    const bool ternary = head.bits == 2;
+    const int64_t block_bytes = int64_t(words) * 64 * (ternary ? 2 : 1), reals = ternary ? 48 : 32;
+    if (size - int64_t(sizeof head) != blocks * (4 * reals + block_bytes)) return false;
     const char* at = static_cast<const char*>(bytes);
     const auto* scale = reinterpret_cast<const float*>(at + sizeof head);
     out = {head.outputs, head.inputs, head.taps, head.bits, words, blocks, block_bytes, reinterpret_cast<const float*>(at + 64), scale,
-           scale + blocks * 16, scale + blocks * 32, reinterpret_cast<const int8_t*>(scale + blocks * 48)};
+           scale + blocks * 16, ternary ? scale + blocks * 32 : nullptr, reinterpret_cast<const int8_t*>(scale + blocks * reals)};
     return true;
 }
 

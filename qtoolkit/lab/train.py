@@ -73,6 +73,11 @@ def error_percent(model: nn.Module, digits: Digits, batch_size: int = 1000) -> f
 
     See: book/chapters/00-start-here.ipynb#how-good-is-it
     """
+    return 100 * misread(model, digits, batch_size) / len(digits)
+
+
+def misread(model: nn.Module, digits: Digits, batch_size: int = 1000) -> int:
+    """How many answers are wrong. The model's mode is left as it was. Raises ValueError for no digits."""
     if not len(digits):
         raise ValueError("digits is empty, expected at least one image")
     training, wrong = model.training, 0
@@ -84,7 +89,7 @@ def error_percent(model: nn.Module, digits: Digits, batch_size: int = 1000) -> f
                 wrong += int((model(part.inputs()).argmax(dim=1) != part.labels).sum())
     finally:
         model.train(training)
-    return 100 * wrong / len(digits)
+    return wrong
 
 
 def _epoch(model: nn.Module, batches, optimizer, schedule) -> float:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from qtoolkit.compression.pruning import weight_layers
 from qtoolkit.lab.data import Digits
-from qtoolkit.lab.train import error_percent
+from qtoolkit.lab.train import misread
 from qtoolkit.lab.widgets.base import Widget, float_bytes, synced
 from qtoolkit.quantizers import Codebook, kmeans
 
@@ -57,14 +57,15 @@ class KMeansStarts(Widget):
         if not starts or list(widths) != sorted(set(widths)) or list(steps) != sorted(set(steps)) or not widths or not steps:
             raise ValueError(f"given starts {list(starts)}, widths {widths}, steps {steps}; expected at least one start, and ascending widths and steps")
         networks = {(b, start, n): settled(model, b, init, n) for b in widths for start, init in starts.items() for n in steps}
-        self.errors = {b: {start: [error_percent(networks[b, start, n], digits) for n in steps] for start in starts} for b in widths}
+        wrong = [[[misread(networks[b, start, n], digits) for n in steps] for start in starts] for b in widths]
+        self.errors = {b: {start: [100 * count / len(digits) for count in line] for start, line in zip(starts, lines)} for b, lines in zip(widths, wrong)}
         kept = weight_layers(model)[layer].weight.detach().flatten()
         kept = kept[kept != 0]
         lo, hi = kept.aminmax()
         super().__init__(
             starts=list(starts), widths=list(widths), steps=list(steps), total=len(digits), name=name,
             centroids=float_bytes(torch.cat([_centroids(network, layer, 2**b - 1) for (b, _, _), network in networks.items()])),
-            wrong=[[[round(e * len(digits) / 100) for e in self.errors[b][start]] for start in starts] for b in widths],
+            wrong=wrong,
             edges=torch.linspace(float(lo), float(hi), BINS + 1).tolist(), counts=torch.histc(kept, BINS, float(lo), float(hi)).int().tolist())
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from qtoolkit.compression.pruning import Masks, magnitude
 from qtoolkit.lab.data import Digits
-from qtoolkit.lab.train import error_percent
+from qtoolkit.lab.train import misread
 from qtoolkit.lab.widgets.base import Widget, synced
 
 BINS, LAYERS = 60, 4  # bars of a histogram; layers that fit a page
@@ -38,7 +38,7 @@ class PullTheThreshold(Widget):
         steps = [[rule, [_step(model, scores, setting, masks, digits) for setting, masks in settings.items()]] for rule, settings in rules.items()]
         edges, counts = _bars(model, scores, 1.2 * max(cut for _, rows in steps for row in rows for cut in row[1]))
         super().__init__(layers=[[name, " × ".join(map(str, score.shape)), score.numel()] for name, score in scores.items()],
-                         edges=edges, counts=counts, rules=steps, total=len(digits), dense=_wrong(model, digits))
+                         edges=edges, counts=counts, rules=steps, total=len(digits), dense=misread(model, digits))
 
 
 def _step(model: nn.Module, scores: Mapping[str, Tensor], setting: str, masks: Mapping[str, Tensor], digits: Digits) -> list:
@@ -46,11 +46,7 @@ def _step(model: nn.Module, scores: Mapping[str, Tensor], setting: str, masks: M
     pruned = deepcopy(model)
     Masks(pruned, masks)
     cuts = [round(float(score[~masks[name]].max()), 5) if not masks[name].all() else 0.0 for name, score in scores.items()]
-    return [setting, cuts, [int(masks[name].sum()) for name in scores], _wrong(pruned, digits)]
-
-
-def _wrong(model: nn.Module, digits: Digits) -> int:
-    return round(error_percent(model, digits) * len(digits) / 100)
+    return [setting, cuts, [int(masks[name].sum()) for name in scores], misread(pruned, digits)]
 
 
 def _bars(model: nn.Module, scores: Mapping[str, Tensor], reach: float) -> tuple[list[float], list[list[int]]]:

@@ -1,7 +1,7 @@
-"""One browser for the tests of a widget, and an empty page in it for arithmetic."""
+"""One browser for the tests of a widget, an empty page in it for arithmetic, and a page with the widgets of the test file."""
 
 import pytest
-from browsing import launched
+from browsing import launched, served, widget_page
 
 
 @pytest.fixture(scope="module")
@@ -13,3 +13,12 @@ def browser():
 @pytest.fixture(scope="module")
 def page(browser):
     return browser.new_page()
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory, widgets):
+    """The address of a page with the `widgets` that a test file gives."""
+    folder = tmp_path_factory.mktemp("page")
+    widget_page(folder, widgets)
+    with served(folder) as address:
+        yield address

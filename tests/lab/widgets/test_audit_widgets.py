@@ -3,7 +3,7 @@
 import random
 
 import pytest
-from browsing import move_everything, opened, reads_well_on_a_phone, ready, served, widget_page
+from browsing import move_everything, opened, reads_well_on_a_phone, ready
 
 from qtoolkit.lab.widgets import AccuracyAgainstSize, ForgottenBytes
 from qtoolkit.lab.widgets.bundle import bundle
@@ -43,11 +43,8 @@ def test_what_cannot_be_shown_is_refused(make):
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("audit")
-    widget_page(folder, [ForgottenBytes(LEDGER, 436_000, name="a test file"), AccuracyAgainstSize(CURVES, 1.4)])
-    with served(folder) as address:
-        yield address
+def widgets():
+    return [ForgottenBytes(LEDGER, 436_000, name="a test file"), AccuracyAgainstSize(CURVES, 1.4)]
 
 
 def test_boxes_by_keyboard_change_the_ratio_and_the_words(browser, home):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from browsing import move_everything, opened, reads_well_on_a_phone, ready, served, widget_page
+from browsing import move_everything, opened, reads_well_on_a_phone, ready
 
 from qtoolkit import Scheme
 from qtoolkit.lab.widgets import Brightness
@@ -26,11 +26,8 @@ def frames() -> dict:
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("brightness")
-    widget_page(folder, [Brightness(IMAGES, LABELS, frames())])
-    with served(folder) as address:
-        yield address
+def widgets():
+    return [Brightness(IMAGES, LABELS, frames())]
 
 
 def test_the_pixels_are_cut_as_a_static_range_cuts_them(page):

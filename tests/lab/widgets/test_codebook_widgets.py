@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from browsing import called, move_everything, opened, ready, served, sideways_scroll, violations, widget_page
+from browsing import called, move_everything, opened, ready, sideways_scroll, violations
 
 from qtoolkit import Affine, PerChannel, Scheme
 from qtoolkit.lab.widgets import GridLevels, KMeansSettles
@@ -117,11 +117,8 @@ def test_midpoints_are_the_boundaries_of_a_ruler():
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("codebooks")
-    widget_page(folder, [GridLevels({"a bell": numbers(), "another": numbers(seed=1).square()}, GRIDS), KMeansSettles(numbers(), name="weights")])
-    with served(folder) as address:
-        yield address
+def widgets():
+    return [GridLevels({"a bell": numbers(), "another": numbers(seed=1).square()}, GRIDS), KMeansSettles(numbers(), name="weights")]
 
 
 def test_every_control_changes_what_is_shown(browser, home):

@@ -4,7 +4,7 @@ import zlib
 
 import pytest
 import torch
-from browsing import called, move_everything, opened, reads_well_on_a_phone, ready, served, widget_page
+from browsing import called, move_everything, opened, reads_well_on_a_phone, ready
 from torch import nn
 
 from qtoolkit.compression import BadFile, LayerRecipe, Recipe, compress, container
@@ -78,11 +78,8 @@ def test_a_file_that_is_damaged_or_too_long_is_refused(data):
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory, data):
-    folder = tmp_path_factory.mktemp("bytes")
-    widget_page(folder, [FileBytes(data, name="a test", at=3), WhereTheBytesGo(STAGES, name="a test")])
-    with served(folder) as address:
-        yield address
+def widgets(data):
+    return [FileBytes(data, name="a test", at=3), WhereTheBytesGo(STAGES, name="a test")]
 
 
 def test_every_control_changes_what_is_shown(browser, home):

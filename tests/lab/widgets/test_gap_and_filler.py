@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from browsing import move_everything, opened, reads_well_on_a_phone, ready, served, widget_page
+from browsing import move_everything, opened, reads_well_on_a_phone, ready
 
 from qtoolkit.compression.sparse_index import relative_index
 from qtoolkit.lab.widgets import GapAndFiller
@@ -51,11 +51,8 @@ def test_what_cannot_be_shown_is_refused(change):
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("gaps")
-    widget_page(folder, [GapAndFiller(ROW, _layers())])
-    with served(folder) as address:
-        yield address
+def widgets():
+    return [GapAndFiller(ROW, _layers())]
 
 
 def test_every_control_changes_what_is_shown(browser, home):

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from browsing import move_everything, opened, reads_well_on_a_phone, ready, served, widget_page
+from browsing import move_everything, opened, reads_well_on_a_phone, ready
 
 from qtoolkit.compression import huffman
 from qtoolkit.lab.widgets import HuffmanTree
@@ -38,11 +38,8 @@ def test_what_cannot_be_shown_is_refused(make):
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("huffman")
-    widget_page(folder, [HuffmanTree(SOURCES, NAMES, name="test symbols", at=2)])
-    with served(folder) as address:
-        yield address
+def widgets():
+    return [HuffmanTree(SOURCES, NAMES, name="test symbols", at=2)]
 
 
 def test_every_control_changes_what_is_shown(browser, home):

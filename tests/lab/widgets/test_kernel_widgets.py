@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from browsing import called, move_everything, opened, ready, served, sideways_scroll, violations, widget_page
+from browsing import called, move_everything, opened, ready, sideways_scroll, violations
 
 from qtoolkit.kernels.instructions import three_step_dot, vpdpbusd, vpmaddubsw
 from qtoolkit.kernels.roofline import linear_work, roof
@@ -51,11 +51,8 @@ def test_what_cannot_be_shown_is_refused(make):
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("kernels")
-    widget_page(folder, [KernelSteps(*_draw()), Roofline(LIMITS, machine="a test machine")])
-    with served(folder) as address:
-        yield address
+def widgets():
+    return [KernelSteps(*_draw()), Roofline(LIMITS, machine="a test machine")]
 
 
 def test_every_control_changes_what_is_shown(browser, home):

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from browsing import called, move_everything, opened, reads_well_on_a_phone, ready, served, widget_page
+from browsing import called, move_everything, opened, reads_well_on_a_phone, ready
 from torch import nn
 
 from qtoolkit.compression import prune_, share_, unshare_
@@ -103,11 +103,8 @@ def test_what_cannot_be_shown_is_refused(network, digits, wrong):
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory, widget):
-    folder = tmp_path_factory.mktemp("starts")
-    widget_page(folder, [widget])
-    with served(folder) as address:
-        yield address
+def widgets(widget):
+    return [widget]
 
 
 def test_every_control_changes_what_is_shown(browser, home):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from browsing import move_everything, opened, reads_well_on_a_phone, ready, served, widget_page
+from browsing import move_everything, opened, reads_well_on_a_phone, ready
 
 from qtoolkit import Affine, Scheme
 from qtoolkit.lab.widgets import OneOutlier
@@ -73,11 +73,8 @@ def test_what_cannot_be_shown_is_refused(make, error):
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("outlier")
-    widget_page(folder, [OneOutlier(activation(), WORDS, name="test activations")])
-    with served(folder) as address:
-        yield address
+def widgets():
+    return [OneOutlier(activation(), WORDS, name="test activations")]
 
 
 def test_every_control_changes_what_is_shown(browser, home):

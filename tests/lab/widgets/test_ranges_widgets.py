@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from browsing import called, move_everything, opened, reads_well_on_a_phone, ready, served, widget_page
+from browsing import called, move_everything, opened, reads_well_on_a_phone, ready
 
 from qtoolkit import Affine, Scheme
 from qtoolkit.lab.widgets import ClipRange, KLView
@@ -77,11 +77,8 @@ def test_what_cannot_be_shown_is_refused(make, error):
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("ranges")
-    widget_page(folder, [ClipRange(heavy(), name="test numbers"), KLView(heavy().relu(), name="test numbers", codes=16)])
-    with served(folder) as address:
-        yield address
+def widgets():
+    return [ClipRange(heavy(), name="test numbers"), KLView(heavy().relu(), name="test numbers", codes=16)]
 
 
 def test_every_control_changes_what_is_shown(browser, home):

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from browsing import move_everything, opened, ready, served, sideways_scroll, violations, widget_page
+from browsing import move_everything, opened, ready, sideways_scroll, violations
 
 from qtoolkit import Affine, Scheme
 from qtoolkit.lab.widgets import ScaleSharing
@@ -55,11 +55,8 @@ def test_what_cannot_be_shown_is_refused(layers, error):
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("sharing")
-    widget_page(folder, [ScaleSharing({"unequal": layer(), "small": layer(5, 9)})])
-    with served(folder) as address:
-        yield address
+def widgets():
+    return [ScaleSharing({"unequal": layer(), "small": layer(5, 9)})]
 
 
 def test_every_control_works_and_the_words_follow(browser, home):

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from browsing import WIDGET, move_everything, opened, ready, served, sideways_scroll, violations, widget_page
+from browsing import WIDGET, move_everything, opened, ready, sideways_scroll, violations
 
 from qtoolkit.lab.widgets import BitsAndAccuracy, NetworkOnDigits, NumberLine, PixelBits, quiz
 
@@ -12,7 +12,8 @@ QUESTION = {"question": "How many codes have `2` bits?", "options": [
     {"text": "3", "correct": False, "explanation": "That is a restricted range."}]}
 
 
-def demo_widgets() -> list:
+@pytest.fixture(scope="module")
+def widgets():
     draw = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (3, 28, 28), generator=draw, dtype=torch.uint8)
     frames = {bits: torch.rand(3, 10, generator=draw).mul(4).softmax(1) for bits in (8, 5, 3, 2, 1)}
@@ -20,14 +21,6 @@ def demo_widgets() -> list:
     return [NumberLine(weights, name="weights"), NumberLine(weights.relu(), name="activations", mode="asymmetric"),
             BitsAndAccuracy(images, torch.tensor([1, 2, 3]), frames, wrong={8: 1, 5: 2, 3: 3, 2: 4, 1: 5}),
             NetworkOnDigits(images, torch.tensor([1, 2, 3]), frames), PixelBits(images, torch.tensor([1, 2, 3]), frames), quiz([QUESTION, QUESTION])]
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("widgets")
-    widget_page(folder, demo_widgets())
-    with served(folder) as address:
-        yield address
 
 
 def test_every_control_changes_what_is_shown(browser, home):

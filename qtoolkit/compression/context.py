@@ -16,7 +16,7 @@ from qtoolkit.compression.arithmetic import Coder, Decoder, Encoder, Mixer
 from qtoolkit.compression.bodies import from_raw
 from qtoolkit.kernels.entropy import context_decode, context_encode
 
-MAX_WEIGHTS, MAX_CONTEXTS = 1 << 24, 1 << 22
+MAX_CONTEXTS = 1 << 22
 
 
 def encode_codes(codes: Tensor, width: int, neighbor: int = 0) -> bytes:
@@ -58,8 +58,6 @@ def decode_portably(stream: bytes, rows: int, columns: int, width: int, neighbor
 
 
 def _matrix(shape: tuple[int, ...]) -> tuple[int, int]:
-    if math.prod(shape) > MAX_WEIGHTS:
-        raise ValueError(f"a layer of {math.prod(shape)} weights is too large to code by context, expected at most {MAX_WEIGHTS}")
     rows = shape[0] if len(shape) > 1 else 1
     return rows, math.prod(shape) // max(rows, 1)
 

@@ -9,16 +9,15 @@ Source: Rastegari et al. 2016 (XNOR-Net), section 3.
 
 from __future__ import annotations
 
-import ctypes
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from qtoolkit.kernels import ops
 from qtoolkit.kernels._lib import library
-from qtoolkit.kernels.conv import check_geometry, output_size
+from qtoolkit.kernels.conv import call, check_geometry, images_shape
 from qtoolkit.kernels.layer import as_bytes
+from qtoolkit.kernels.portable import finite
 from qtoolkit.kernels.table import TableCodes, signs, unpack_table
 
 
@@ -29,30 +28,20 @@ def _check(x: Tensor, layer: Tensor, out_channels: int, kernel: list[int], strid
     as_bytes(layer)
 
 
-def _shape(x: Tensor, layer: Tensor, out_channels: int, kernel: list[int], stride: list[int], padding: list[int], dilation: list[int]) -> Tensor:
-    size = output_size(x, kernel, stride, padding, dilation)
-    return torch.empty((x.shape[0], out_channels, *size), dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
+_shape = images_shape(None)
 
 
 def _native(x: Tensor, layer: Tensor, out_channels: int, kernel: list[int], stride: list[int], padding: list[int], dilation: list[int]) -> Tensor:
-    images = x.float().contiguous(memory_format=torch.channels_last)
+    images = x.float()
     out = _shape(images, layer, out_channels, kernel, stride, padding, dilation)
-    geometry = (ctypes.c_int32 * 13)(*x.shape[2:], *out.shape[2:], *kernel, *stride, *padding, *dilation, 1)
-    status = library.qk_table_conv(layer.data_ptr(), layer.numel(), images.data_ptr(), *x.shape[:2], ctypes.addressof(geometry),
-                                   out.data_ptr(), out_channels, torch.get_num_threads())
-    if status == 4:
-        raise MemoryError(f"no memory for the signs of one image of shape {tuple(x.shape[1:])}")
-    if status:
-        _finite(x)
-        _codes(x, layer, out_channels, kernel)
-        raise ValueError("the bytes of the layer must start at a multiple of 4; pass layer.clone()")
-    return out.to(x.dtype)
+    return call(library.qk_table_conv, images, layer, out, kernel, stride, padding, dilation,
+                explain=lambda: _codes(finite(x), layer, out_channels, kernel)).to(x.dtype)
 
 
 def portable_binary_conv2d(x: Tensor, layer: Tensor, out_channels: int, kernel: list[int], stride: list[int], padding: list[int],
                            dilation: list[int]) -> Tensor:
     """The definition in plain torch."""
-    codes, images = _codes(x, layer, out_channels, kernel), _finite(x).float()
+    codes, images = _codes(x, layer, out_channels, kernel), finite(x).float()
     weight = codes.weight().transpose(1, 2).reshape(out_channels, x.shape[1], *kernel)
     padded = F.pad(signs(images), (padding[1], padding[1], padding[0], padding[0]), value=1.0)
     sums = F.conv2d(padded, weight, stride=stride, dilation=dilation)
@@ -68,12 +57,6 @@ def _codes(x: Tensor, layer: Tensor, out_channels: int, kernel: list[int]) -> Ta
         raise ValueError(f"x has {x.shape[1]} channels, out_channels is {out_channels} and the kernel {list(kernel)}, which does not fit a "
                          f"layer of {codes.outputs} outputs, {codes.taps} taps and {codes.inputs} inputs")
     return codes
-
-
-def _finite(x: Tensor) -> Tensor:
-    if not x.isfinite().all():
-        raise ValueError("x holds NaN or infinity, expected finite values; remove or replace them first")
-    return x
 
 
 binary_conv2d = ops.register("binary_conv2d(Tensor x, Tensor layer, SymInt out_channels, int[2] kernel, int[2] stride, int[2] padding, "

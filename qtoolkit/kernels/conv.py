@@ -77,24 +77,38 @@ def check_geometry(x: Tensor, out_channels: int, kernel: list[int], stride: list
                          "pixels, expected at least 1 each; is the kernel larger than the padded image?")
 
 
-def _shape(x: Tensor, layer: Tensor, out_channels: int, kernel: list[int], stride: list[int], padding: list[int], dilation: list[int],
-           groups: int = 1) -> Tensor:
-    size = output_size(x, kernel, stride, padding, dilation)
-    return torch.empty((x.shape[0], out_channels, *size), dtype=torch.int8, device=x.device, memory_format=torch.channels_last)
+def images_shape(dtype: torch.dtype | None):
+    """The shape rule of a convolution; dtype None keeps the dtype of x."""
+    def shape(x: Tensor, layer: Tensor, out_channels: int, kernel: list[int], stride: list[int], padding: list[int], dilation: list[int],
+              groups: int = 1) -> Tensor:
+        size = output_size(x, kernel, stride, padding, dilation)
+        return torch.empty((x.shape[0], out_channels, *size), dtype=dtype or x.dtype, device=x.device, memory_format=torch.channels_last)
+
+    return shape
+
+
+_shape = images_shape(torch.int8)
+
+
+def call(function, x: Tensor, layer: Tensor, out: Tensor, *geometry: list[int], groups: int = 1, explain) -> Tensor:
+    """`out`, filled by a C function of convolutions; `explain()` raises what is wrong, once something is. geometry: kernel to dilation."""
+    x = x.contiguous(memory_format=torch.channels_last)
+    numbers = [*x.shape[2:], *out.shape[2:], *(number for pair in geometry for number in pair), groups]
+    status = function(layer.data_ptr(), layer.numel(), x.data_ptr(), *x.shape[:2], (ctypes.c_int32 * 13)(*numbers), out.data_ptr(),
+                      out.shape[1], torch.get_num_threads())
+    if status == 4:
+        raise MemoryError(f"no memory for a copy of one image of shape {tuple(x.shape[1:])}")
+    if status:
+        explain()
+        raise ValueError("the bytes of the layer must start at a multiple of 4; pass layer.clone()")
+    return out
 
 
 def _native(x: Tensor, layer: Tensor, out_channels: int, kernel: list[int], stride: list[int], padding: list[int], dilation: list[int],
            groups: int = 1) -> Tensor:
-    x, out = x.contiguous(memory_format=torch.channels_last), _shape(x, layer, out_channels, kernel, stride, padding, dilation)
-    geometry = (ctypes.c_int32 * 13)(*x.shape[2:], *out.shape[2:], *kernel, *stride, *padding, *dilation, groups)
-    status = library.qk_conv_int8(layer.data_ptr(), layer.numel(), x.data_ptr(), x.shape[0], x.shape[1], ctypes.addressof(geometry),
-                                  out.data_ptr(), out_channels, torch.get_num_threads())
-    if status == 4:
-        raise MemoryError(f"no memory for a copy of one image of shape {tuple(x.shape[1:])}")
-    if status:
-        _codes(x, layer, out_channels, kernel, groups)
-        raise ValueError("the bytes of the layer must start at a multiple of 4; pass layer.clone()")
-    return out
+    out = _shape(x, layer, out_channels, kernel, stride, padding, dilation)
+    return call(library.qk_conv_int8, x, layer, out, kernel, stride, padding, dilation, groups=groups,
+                explain=lambda: _codes(x, layer, out_channels, kernel, groups))
 
 
 def portable_int8_conv2d(x: Tensor, layer: Tensor, out_channels: int, kernel: list[int], stride: list[int], padding: list[int],

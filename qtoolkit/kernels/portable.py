@@ -11,7 +11,7 @@ from qtoolkit.kernels.layer import LayerCodes, unpack_layer, unpack_plan
 
 def quantize_int8(x: Tensor, scale: float, zero_point: int) -> Tensor:
     """q = clamp(round(x / S) + Z, -128, 127)."""
-    return reference.quantize_int8(_finite(x), torch.tensor(scale, dtype=torch.float32), zero_point)
+    return reference.quantize_int8(finite(x), torch.tensor(scale, dtype=torch.float32), zero_point)
 
 
 def int8_linear(x: Tensor, layer: Tensor, out_features: int) -> Tensor:
@@ -30,7 +30,7 @@ def int8_linear_float(x: Tensor, layer: Tensor, out_features: int) -> Tensor:
 def int8_dynamic_linear(x: Tensor, layer: Tensor, out_features: int) -> Tensor:
     """float in, float out, int8 inside."""
     codes = _open(x, layer, out_features)
-    return reference.int8_dynamic_linear(_finite(x), codes.weight, codes.bias, codes.scale, codes.real_bias).to(x.dtype)
+    return reference.int8_dynamic_linear(finite(x), codes.weight, codes.bias, codes.scale, codes.real_bias).to(x.dtype)
 
 
 def int8_plan(x: Tensor, plan: Tensor, out_features: int) -> Tensor:
@@ -52,7 +52,8 @@ def _open(x: Tensor, layer: Tensor, out_features: int) -> LayerCodes:
     return codes
 
 
-def _finite(x: Tensor) -> Tensor:
+def finite(x: Tensor) -> Tensor:
+    """x, unless it holds NaN or infinity: then ValueError."""
     if not x.isfinite().all():
         raise ValueError("x holds NaN or infinity, expected finite values; remove or replace them first")
     return x
@@ -66,6 +67,6 @@ def real_op(reference_of, unpack):
         if (x.shape[-1], out_features) != (codes.inputs, codes.outputs):
             raise ValueError(f"x has shape {tuple(x.shape)} and out_features is {out_features}, which does not fit a layer of (outputs, "
                              f"inputs) {(codes.outputs, codes.inputs)}")
-        return reference_of(_finite(x).to(torch.float32), codes).to(x.dtype)
+        return reference_of(finite(x).to(torch.float32), codes).to(x.dtype)
 
     return kernel

@@ -46,10 +46,9 @@ int qk_table_conv(const void* bytes, int64_t size, const float* x, int64_t image
     const int64_t in_pixels = int64_t(conv.height) * conv.width, out_pixels = int64_t(conv.out_height) * conv.out_width;
     const int64_t words = layer.words / layer.taps, bands = (out_pixels + kBand - 1) / kBand;
     if (!kernels().finite(x, images * in_pixels * channels)) return QK_NOT_FINITE;
-    const int64_t most = images * out_pixels * n * channels * layer.taps / kWorthAThread;
-    if (threads > most) threads = most < 1 ? 1 : int(most);
+    threads = worth(threads, images * out_pixels * n * channels * layer.taps, kWorthAThread);
     std::atomic<bool> done{true};
-    const auto one_image = [&](int64_t image, int inner_threads) {
+    each_image(images, threads, [&](int64_t image, int inner_threads) {
         auto* pixels = static_cast<uint32_t*>(scratch(kRowCodes, in_pixels * words * 4));
         if (!pixels) return void(done = false);
         for (int64_t pixel = 0; pixel < in_pixels; ++pixel)
@@ -61,8 +60,6 @@ int qk_table_conv(const void* bytes, int64_t size, const float* x, int64_t image
             for (int64_t i = 0; i < count; ++i) gather(conv, pixels, words, first + i, rows + i * layer.words);
             kernels().binary(layer, rows, Range{0, count, 0, layer.blocks}, out + (image * out_pixels + first) * n);
         });
-    };
-    if (images >= threads) parallel_for(images, threads, [&](int64_t image) { one_image(image, 1); });
-    else for (int64_t image = 0; image < images; ++image) one_image(image, threads);
+    });
     return done ? QK_OK : QK_NO_MEMORY;
 }

@@ -68,8 +68,7 @@ int qk_conv_int8(const void* bytes, int64_t size, const int8_t* x, int64_t image
     if (const int wrong = groups.open(layers, size, conv, channels, n)) return wrong;
     const int64_t in_pixels = int64_t(conv.height) * conv.width, out_pixels = int64_t(conv.out_height) * conv.out_width;
     const int64_t products = int64_t(conv.kernel[0]) * conv.kernel[1] * n * (channels / conv.groups);
-    const int64_t most = images * out_pixels * products / kWorthAThread;
-    if (threads > most) threads = most < 1 ? 1 : int(most);
+    threads = worth(threads, images * out_pixels * products, kWorthAThread);
     std::atomic<bool> done{true};
     const auto one_group = [&](int64_t image, int32_t group, int inner_threads) {
         Layer layer;
@@ -87,10 +86,8 @@ int qk_conv_int8(const void* bytes, int64_t size, const int8_t* x, int64_t image
             if (!compute(layer, conv, prepared, range, n, to)) done = false;
         });
     };
-    const auto one_image = [&](int64_t image, int inner_threads) {
+    each_image(images, threads, [&](int64_t image, int inner_threads) {
         for (int32_t group = 0; group < groups.count; ++group) one_group(image, group, inner_threads);
-    };
-    if (images >= threads) parallel_for(images, threads, [&](int64_t image) { one_image(image, 1); });
-    else for (int64_t image = 0; image < images; ++image) one_image(image, threads);
+    });
     return done ? QK_OK : QK_NO_MEMORY;
 }

@@ -53,8 +53,7 @@ int qk_groupwise(const void* bytes, int64_t size, const float* x, int64_t rows, 
     auto* codes = static_cast<int8_t*>(scratch(kRowCodes, rows * padded));
     auto* sums = static_cast<int32_t*>(scratch(kRowSums, rows * layer.groups * 4));
     if (!scales || !codes || !sums) return QK_NO_MEMORY;
-    const int64_t most = rows * n * k / kWorthAThread;
-    if (threads > most) threads = most < 1 ? 1 : int(most);
+    threads = worth(threads, rows * n * k, kWorthAThread);
     std::atomic<bool> finite{true};
     parallel_for(rows, rows > 16 ? threads : 1, [&](int64_t row) {
         if (!prepare_row(layer, x + row * k, scales + row, codes + row * padded, sums + row * layer.groups)) finite = false;

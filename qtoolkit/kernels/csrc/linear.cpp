@@ -19,8 +19,7 @@ int64_t at_least_one(int64_t x) { return x < 1 ? 1 : x; }
 template <class F>  // compute(range) returns false if there is no memory
 int over_ranges(const Layer& layer, int64_t rows, int threads, F&& compute) {
     const int64_t work = rows * layer.outputs * at_least_one(layer.inputs);
-    const int64_t most = at_least_one(work / kWorthAThread);
-    if (threads > most) threads = int(most);
+    threads = worth(threads, work, kWorthAThread);
     if (threads <= 1) return compute(Range{0, rows, 0, layer.blocks}) ? QK_OK : QK_NO_MEMORY;
     std::atomic<bool> done{true};
     int64_t tasks;

@@ -17,4 +17,17 @@ void parallel_for(int64_t tasks, int threads, F&& f) {
     run_parallel(tasks, threads, [](void* context, int64_t task) { (*static_cast<F*>(context))(task); }, &f);
 }
 
+// f(image, threads): images side by side with a thread each or, if they are fewer than threads, one after another with all threads.
+template <class F>
+void each_image(int64_t images, int threads, F&& f) {
+    if (images >= threads) parallel_for(images, threads, [&](int64_t image) { f(image, 1); });
+    else for (int64_t image = 0; image < images; ++image) f(image, threads);
+}
+
+// At most one thread for `each` multiply-adds of the `work`: a helper that has less to do costs more than it brings.
+inline int worth(int threads, int64_t work, int64_t each) {
+    const int64_t most = work < each ? 1 : work / each;
+    return threads > most ? int(most) : threads;
+}
+
 }  // namespace qk

@@ -11,11 +11,6 @@ namespace {
 constexpr int64_t kWorthAThread = 1 << 19;  // multiply-adds
 constexpr int32_t kMost = 1 << 24;
 
-int worth(int threads, int64_t work) {
-    const int64_t most = work / kWorthAThread;
-    return most < 1 ? 1 : threads > most ? int(most) : threads;
-}
-
 bool open_sparse(const void* bytes, int64_t size, Sparse& out) {
     qk_sparse_header head;
     if (!bytes || size < int64_t(sizeof head) || reinterpret_cast<uintptr_t>(bytes) % 4) return false;
@@ -78,7 +73,7 @@ int qk_table(const void* bytes, int64_t size, const float* x, int64_t rows, int6
     auto* prepared = static_cast<uint32_t*>(scratch(kRowCodes, rows * row_words * 4));
     if (!prepared) return QK_NO_MEMORY;
     std::memset(prepared, 0, size_t(rows * row_words * 4));
-    threads = worth(threads, rows * n * k / (signs ? 8 : 1));
+    threads = worth(threads, rows * n * k / (signs ? 8 : 1), kWorthAThread);
     parallel_for(rows, rows > 16 ? threads : 1, [&](int64_t row) {
         uint32_t* to = prepared + row * row_words;
         signs ? kernels().signs_of_row(x + row * k, k, to) : void(std::memcpy(to, x + row * k, size_t(k) * 4));
@@ -99,7 +94,7 @@ int qk_sparse(const void* bytes, int64_t size, const float* x, int64_t rows, int
     if (!kernels().finite(x, rows * k)) return QK_NOT_FINITE;
     constexpr int32_t band = 64;  // outputs of one task
     const int64_t bands = (layer.outputs + band - 1) / band;
-    threads = worth(threads, rows * layer.count);
+    threads = worth(threads, rows * layer.count, kWorthAThread);
     const auto end_of = [&](int64_t task) { return int32_t((task + 1) * band < n ? (task + 1) * band : n); };
     int64_t row = 0;
     for (int64_t many; rows - row >= 8; row += many) {

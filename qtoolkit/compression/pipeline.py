@@ -19,9 +19,10 @@ from torch import Tensor, nn
 from qtoolkit.compression import architecture, container, sections
 from qtoolkit.compression.bodies import Budget, encode_dense, encode_uniform, narrowed
 from qtoolkit.compression.container import MAX_DECODED_BYTES, BadFile, Container, Section
-from qtoolkit.compression.pruning import keep_largest, weight_layers
+from qtoolkit.compression.kept import SharedKept, kept_places
+from qtoolkit.compression.pruning import weight_layers
 from qtoolkit.compression.report import Report, report_of
-from qtoolkit.compression.weight_sharing import Init, SharedWeight, is_shared, share, unshare_
+from qtoolkit.compression.weight_sharing import Init, is_shared, share_kept, unshare_
 from qtoolkit.quantizers import linear_init
 
 
@@ -33,9 +34,9 @@ class LayerRecipe:
     bits: int = 5
     index_bits: int = 5
 
-    def section(self, name: str, shared: SharedWeight, stored: torch.dtype, huffman: bool) -> Section:
+    def section(self, name: str, shared: SharedKept, stored: torch.dtype, huffman: bool) -> Section:
         """The layer as relative index and codes, each Huffman coded."""
-        return Section(sections.SHARED, name, sections.encode_shared(shared.codes, shared.codebook, self.index_bits, stored, huffman))
+        return Section(sections.SHARED, name, sections.encode_kept(shared, self.index_bits, stored, huffman))
 
 
 @dataclass(frozen=True)
@@ -49,9 +50,9 @@ class ContextRecipe:
     bits: int = 3
     neighbor: int = 0
 
-    def section(self, name: str, shared: SharedWeight, stored: torch.dtype, huffman: bool) -> Section:
+    def section(self, name: str, shared: SharedKept, stored: torch.dtype, huffman: bool) -> Section:
         """The layer as one arithmetic stream."""
-        return Section(sections.CONTEXT, name, sections.encode_context(shared.codes, shared.codebook, self.neighbor, stored))
+        return Section(sections.CONTEXT, name, sections.encode_context(shared.all_codes(), shared.codebook, self.neighbor, stored))
 
 
 @dataclass(frozen=True)
@@ -121,11 +122,10 @@ def compress(model: nn.Module, path: str | Path, recipe: Recipe = Recipe(), prog
 
 def _layer_section(name: str, weight: Tensor, layer: LayerRecipe | ContextRecipe, recipe: Recipe) -> Section:
     try:
-        if layer.density is not None:
-            weight = torch.where(keep_largest(weight.abs(), layer.density), weight, 0)
-        shared, stored = share(weight, layer.bits, recipe.init), min(recipe.codebook, weight.dtype, key=lambda dtype: dtype.itemsize)
-        if stored != weight.dtype and sections.grid_step(shared.codebook) is None:     # values that the narrow dtype cannot tell apart share a code
-            shared = share(narrowed(shared.dense(), stored).to(weight.dtype), layer.bits)
+        shared = share_kept(weight, kept_places(weight, layer.density), layer.bits, recipe.init)
+        stored = min(recipe.codebook, weight.dtype, key=lambda dtype: dtype.itemsize)
+        if stored != weight.dtype and sections.grid_step(shared.codebook) is None:
+            shared = shared.revalued(narrowed(shared.codebook, stored).to(weight.dtype))
         return layer.section(name, shared, stored, recipe.huffman)
     except (TypeError, ValueError) as error:
         raise type(error)(f"'{name}': {error}") from None

@@ -11,8 +11,9 @@
 import math
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,7 +22,8 @@ from qtoolkit.compression.bodies import (DTYPES, Budget, decode_dense, decode_un
 from qtoolkit.compression.container import BadFile, Reader, Section, varint
 from qtoolkit.compression.context import decode_codes, encode_codes
 from qtoolkit.compression.huffman import MAX_SYMBOLS, HuffmanCode
-from qtoolkit.compression.sparse_index import gaps_with_fillers
+from qtoolkit.compression.kept import PART, SharedKept
+from qtoolkit.compression.sparse_index import FIRST_IN_FILE, gaps_with_fillers
 from qtoolkit.kernels.entropy import huffman_decode, huffman_encode
 from qtoolkit.quantizers import _checks
 from qtoolkit.quantizers.packing import pack, packed_size, unpack
@@ -62,9 +64,15 @@ def encode_symbols(symbols: Tensor, bits: int, huffman: bool = True) -> bytes:
 
 
 def _huffman_form(symbols: Tensor) -> bytes:
-    lengths = torch.from_numpy(HuffmanCode.fit(torch.bincount(symbols).numpy()).lengths)
+    lengths = torch.from_numpy(HuffmanCode.fit(histogram(symbols)).lengths)
     stream = huffman_encode(symbols.to(torch.int16), lengths).numpy().tobytes()
     return bytes([_HUFFMAN]) + varint(lengths.numel()) + pack(lengths, 4).numpy().tobytes() + varint(len(stream)) + stream
+
+
+def histogram(symbols: Tensor) -> np.ndarray:
+    """How often each of the symbols 0, 1, .. up to the largest occurs."""
+    size = int(symbols.max()) + 1 if symbols.numel() else 0
+    return sum((torch.bincount(part, minlength=size) for part in symbols.split(PART)), torch.zeros(size, dtype=torch.int64)).numpy()
 
 
 def decode_symbols(reader: Reader, count: int, bits: int) -> Tensor:
@@ -96,7 +104,10 @@ def grid_step(codebook: Tensor) -> float | None:
 
 
 def _write_codebook(codes: Tensor, codebook: Tensor, stored: torch.dtype) -> tuple[bytes, Tensor, int]:
-    """Bytes of the codebook, codes that go with it, and its size without the zero. A grid is one step and a level count."""
+    """Bytes of the codebook, codes that go with it, and its size without the zero. A grid is one step and a level count.
+
+    Codes may be of any shape, with zeros or without: each becomes another code of the same value.
+    """
     if codebook.numel() > MAX_CODEBOOK + 1 or codebook.numel() < 1 or codebook[0] != 0:
         raise ValueError(f"codebook has {codebook.numel()} entries, expected 1 to {MAX_CODEBOOK + 1}, the first of them 0")
     if (step := grid_step(codebook)) is None:
@@ -105,7 +116,7 @@ def _write_codebook(codes: Tensor, codebook: Tensor, stored: torch.dtype) -> tup
     levels = torch.round(codebook / step).to(torch.int32)
     most = int(levels.abs().max())
     places = torch.where(levels < 0, levels + most + 1, levels + most * (levels > 0)).to(torch.int16)
-    return struct.pack("<Bf", _GRID, step) + varint(most), places[codes.long()], 2 * most
+    return struct.pack("<Bf", _GRID, step) + varint(most), places[codes.int()], 2 * most
 
 
 def _read_codebook(reader: Reader, dtype: torch.dtype) -> Tensor:
@@ -127,16 +138,33 @@ def encode_shared(codes: Tensor, codebook: Tensor, index_bits: int, stored: torc
 
     `index_bits` 1 to 12 stores gaps with filler zeros; 0 stores a code for every weight instead (dense layers).
     """
-    _checks.bit_width(index_bits, "index_bits", smallest=0, largest=MAX_INDEX_BITS)
-    book, codes, size = _write_codebook(_checks.code_tensor(codes), codebook, stored or codebook.dtype)
-    head, flat = tensor_header(codes.shape, codebook.dtype) + bytes([index_bits]) + book, codes.reshape(-1)
-    if index_bits == 0:
-        return head + encode_symbols(flat, code_width(size + 1), huffman)
+    flat = _checks.code_tensor(codes).reshape(-1)
+    if flat.numel() and not 0 <= int(flat.min()) <= int(flat.max()) < max(codebook.numel(), 1):
+        raise ValueError(f"codes span {int(flat.min())}..{int(flat.max())}, expected 0..{codebook.numel() - 1}: the entries of the codebook")
     places = torch.nonzero(flat).flatten()
-    gaps, entry = gaps_with_fillers(places, index_bits)
-    entries = torch.zeros_like(gaps, dtype=torch.int32)
-    entries[entry] = flat[places].to(torch.int32)
-    return head + varint(gaps.numel()) + encode_symbols(gaps - 1, index_bits, huffman) + encode_symbols(entries, code_width(size + 1), huffman)
+    return encode_kept(SharedKept(tuple(codes.shape), places, flat[places].to(torch.int16), codebook), index_bits, stored, huffman)
+
+
+def encode_kept(shared: SharedKept, index_bits: int, stored: torch.dtype | None = None, huffman: bool = True) -> bytes:
+    """`encode_shared` of a layer that is known by its kept weights."""
+    _checks.bit_width(index_bits, "index_bits", smallest=0, largest=MAX_INDEX_BITS)
+    book, codes, size = _write_codebook(shared.codes, shared.codebook, stored or shared.codebook.dtype)
+    head, width = tensor_header(shared.shape, shared.codebook.dtype) + bytes([index_bits]) + book, code_width(size + 1)
+    if index_bits == 0:
+        return head + encode_symbols(replace(shared, codes=codes).all_codes().reshape(-1), width, huffman)
+    gaps, entries = _index(shared.places, codes, index_bits)
+    return head + varint(gaps.numel()) + encode_symbols(gaps, index_bits, huffman) + encode_symbols(entries, width, huffman)
+
+
+def _index(places: Tensor, codes: Tensor, bits: int) -> tuple[Tensor, Tensor]:
+    """gap - 1 and code of every entry, fillers included, both int16."""
+    parts, last = [], FIRST_IN_FILE
+    for place, code in zip(places.split(PART), codes.split(PART)):
+        gaps, entry = gaps_with_fillers(place, bits, origin=last)
+        entries, last = torch.zeros(gaps.numel(), dtype=torch.int16), int(place[-1]) if place.numel() else last
+        entries[entry] = code
+        parts.append(((gaps - 1).to(torch.int16), entries))
+    return tuple(map(torch.cat, zip(*parts)))
 
 
 def best_index_bits(codes: Tensor, codebook: Tensor, stored: torch.dtype | None = None) -> int:

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from qtoolkit.compression.kept import PART, SharedKept, kept_places
 from qtoolkit.compression.pruning import weight_layers
 from qtoolkit.quantizers import _checks
 from qtoolkit.quantizers.codebook import midpoints
 from qtoolkit.quantizers import kmeans, linear_init
 
 Init = Callable[[Tensor, int], Tensor]
-_PART = 1 << 22             # weights looked at together, so that checks of a large layer need little memory
 
 
 @dataclass(frozen=True)
@@ -48,26 +48,37 @@ def share(weight: Tensor, bits: int, init: Init = linear_init) -> SharedWeight:
     ([0, 2, 2, 0, 1, 3], [0.0, -3.0, 1.100000023841858, 5.0])
     """
     _checks.bit_width(bits, largest=12)
-    flat, k = weight.detach().reshape(-1), 2**bits - 1
-    for part in flat.split(_PART) or (flat,):
-        _checks.real_tensor(part, "weight")
-    place = torch.nonzero(flat).flatten()
-    kept = flat[place]
+    shared = share_kept(weight, kept_places(weight), bits, init)
+    return SharedWeight(shared.all_codes(), shared.codebook)
+
+
+def share_kept(weight: Tensor, places: Tensor, bits: int, init: Init = linear_init) -> SharedKept:
+    """`share` of the weights at `places` of the flattened layer alone, all of them nonzero; the others are taken as 0."""
+    kept, k = weight.detach().reshape(-1)[places], 2 ** _checks.bit_width(bits, largest=12) - 1
+    if not kept.numel():
+        return SharedKept(tuple(weight.shape), places, places.to(torch.int16), kept.new_zeros(1))
     distinct = _distinct(kept, k)
-    centroids = distinct if distinct is not None else kmeans(kept.float()[None], k, init).centroids[0].to(flat.dtype)
-    nearest = torch.bucketize(kept, midpoints(centroids), right=True, out_int32=True) if kept.numel() else kept.to(torch.int32)
-    used, nearest = torch.unique(nearest, return_inverse=True)
-    codes = torch.zeros(flat.numel(), dtype=torch.int16)
-    codes[place] = nearest.to(torch.int16) + 1
-    return SharedWeight(codes.reshape(weight.shape), torch.cat([centroids.new_zeros(1), centroids[used.long()]]))
+    centroids = distinct if distinct is not None else kmeans(kept.float()[None], k, init).centroids[0].to(kept.dtype)
+    codes, count = torch.empty(kept.numel(), dtype=torch.int16), torch.zeros(centroids.numel(), dtype=torch.int64)
+    for part, code in zip(kept.split(PART), codes.split(PART)):
+        code.copy_(torch.bucketize(part, midpoints(centroids), right=True, out_int32=True))
+        count += torch.bincount(code, minlength=centroids.numel())
+    number = (count > 0).cumsum(0).to(torch.int16)          # from 1 on, counting only values that some weight uses
+    for code in codes.split(PART):
+        code.copy_(number[code.int()])
+    return SharedKept(tuple(weight.shape), places, codes, torch.cat([centroids.new_zeros(1), centroids[count > 0]]))
 
 
 def _distinct(values: Tensor, most: int) -> Tensor | None:
-    """The distinct values, ascending, when there are at most `most`; a sample is looked at first, most layers end there."""
-    if values[:: max(1, values.numel() // 65536)].unique().numel() > most:
+    """The distinct values, ascending, when there are at most `most`; most layers have more already among their first."""
+    distinct = values[: 2 * most].unique()
+    if distinct.numel() > most:
         return None
-    distinct = values.unique()
-    return distinct if distinct.numel() <= most else None
+    for part in values.split(PART):
+        distinct = torch.cat([distinct, part.unique()]).unique()
+        if distinct.numel() > most:
+            return None
+    return distinct
 
 
 def centroid_gradient(weight_gradient: Tensor, codes: Tensor, codebook_size: int) -> Tensor:
@@ -129,6 +140,8 @@ def unshare_(model: nn.Module) -> nn.Module:
     """Turn shared layers back into plain ones, in place; each weight keeps its shared value exactly."""
     for layer in weight_layers(model).values():
         if is_shared(layer):
+            kind = type(layer)      # one class for a layer and all its copies; what leaves this one must stay in the others
+            layer.__class__ = type(kind.__name__, kind.__bases__, dict(vars(kind)))
             parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)
     return model
 

@@ -8,50 +8,73 @@ from torch import Tensor
 
 from qtoolkit.quantizers import _checks
 from qtoolkit.quantizers.calibration import as_rows
-from qtoolkit.quantizers.codebook import round_up
+
+_PART = 1 << 20     # products summed together: a long row needs no second copy of itself
 
 
 class SortedRows:
-    """Sorted rows with prefix sums of weight and of weight times value: any cluster's sums are one subtraction away."""
+    """Sorted rows with prefix sums of weight and of weight times value: any cluster's sums are one subtraction away.
+
+    k-means asks for a few numbers hundreds of times; numpy answers such small questions several times faster than torch.
+    """
 
     def __init__(self, rows: Tensor, weights: Tensor | None = None):
-        rows = _checks.widened(as_rows(rows)).contiguous()
+        rows = _checks.widened(as_rows(rows)).detach().contiguous()
         if weights is None:
-            self.values = torch.from_numpy(np.sort(rows.detach().numpy(), axis=1))  # numpy's sort is several times faster than torch's
-            self.weight, products = None, self.values
+            self.values = torch.from_numpy(np.sort(rows.numpy(), axis=1))  # numpy's sort is several times faster than torch's
+            self._weight, products = None, self.values
         else:
             self.values, order = rows.sort(dim=1)
             h = checked_weights(rows, weights).gather(1, order)
-            self.weight, products = _prefix(h), h * self.values
-        self.moment = _prefix(products)
-        self.square = (products * self.values).sum(1, keepdim=True, dtype=torch.float64)
+            self._weight, products = _prefix(h).numpy(), h * self.values
+        self._moment = _prefix(products).numpy()
+        parts = zip(products.split(_PART, dim=1), self.values.split(_PART, dim=1))
+        self._square = sum((p * v).sum(1, keepdim=True, dtype=torch.float64) for p, v in parts).numpy()
+        self._row = (rows.shape[1] + 1) * np.arange(len(rows))[:, None]     # where a row's prefix sums begin
 
     def cells(self, centroids: Tensor) -> Tensor:
         """(n_blocks, k + 1) positions where the cells of the centroids begin, and the end."""
-        return self.cut(round_up((centroids[:, :-1] + centroids[:, 1:]) / 2, self.values.dtype))
+        centroids = centroids.numpy()
+        exact = (centroids[:, :-1] + centroids[:, 1:]) / 2
+        return self.cut(torch.from_numpy(_round_up(exact, self.values.numpy().dtype)))
 
     def cut(self, boundaries: Tensor) -> Tensor:
         """(n_blocks, k + 1) positions where the cells between k - 1 ascending boundaries begin, and the end."""
         blocks, size = self.values.shape
-        inner = torch.searchsorted(self.values, boundaries.contiguous())
-        return torch.cat([torch.zeros(blocks, 1, dtype=torch.int64), inner, torch.full((blocks, 1), size)], dim=1)
+        cells = np.zeros((blocks, boundaries.shape[1] + 2), dtype=np.int64)
+        cells[:, -1] = size
+        if blocks == 1:
+            cells[0, 1:-1] = self.values[0].numpy().searchsorted(boundaries[0].numpy())
+        else:
+            cells[:, 1:-1] = torch.searchsorted(self.values, boundaries.contiguous()).numpy()
+        return torch.from_numpy(cells)
 
     def sums(self, cells: Tensor) -> tuple[Tensor, Tensor]:
         """(n_blocks, k) total weight and total weight times value of each cell."""
-        weight = cells.double() if self.weight is None else self.weight.gather(1, cells)
-        return weight.diff(dim=1), self.moment.gather(1, cells).diff(dim=1)
+        return tuple(map(torch.from_numpy, self._sums(cells.numpy())))
+
+    def _sums(self, cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        at = cells + self._row
+        weight = cells.astype(np.float64) if self._weight is None else self._weight.take(at)
+        moment = self._moment.take(at)
+        return weight[:, 1:] - weight[:, :-1], moment[:, 1:] - moment[:, :-1]
 
     def means(self, cells: Tensor, otherwise: Tensor) -> Tensor:
         """(n_blocks, k) mean of each cell; `otherwise` where a cell has no weight."""
-        weight, moment = self.sums(cells)
-        return torch.where(weight > 0, moment / weight.where(weight > 0, 1.0), otherwise)
+        weight, moment = self._sums(cells.numpy())
+        return torch.from_numpy(np.divide(moment, weight, out=otherwise.numpy().astype(np.float64), where=weight > 0))
 
     def error(self, centroids: Tensor, cells: Tensor) -> Tensor:
         """(n_blocks,) sum of h (w - c)^2 = sum h w^2 - 2 c sum h w + c^2 sum h."""
-        weight, moment = self.sums(cells)
-        return (self.square + (centroids * (centroids * weight - 2 * moment)).sum(1, keepdim=True)).clamp(min=0)[:, 0]
+        (weight, moment), centroids = self._sums(cells.numpy()), centroids.numpy()
+        change = torch.from_numpy(centroids * (centroids * weight - 2 * moment)).sum(1, keepdim=True).numpy()
+        return torch.from_numpy(np.maximum(self._square + change, 0)[:, 0])
 
 
+def _round_up(exact: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """`codebook.round_up`: the smallest numbers of `dtype` that are not below `exact`."""
+    rounded = exact.astype(dtype)
+    return np.where(rounded >= exact, rounded, np.nextafter(rounded, dtype.type(np.inf)))
 def checked_weights(rows: Tensor, weights: Tensor) -> Tensor:
     """Weights as float64 if there is one of 0 or more for every value, else raise."""
     if _checks.real_tensor(weights, "weights").shape != rows.shape or (weights < 0).any():

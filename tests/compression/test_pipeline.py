@@ -84,6 +84,7 @@ def test_a_model_pruned_and_shared_by_hand_is_stored_exactly(tmp_path):
     weights = [layer.weight.detach().clone() for layer in (model[0], model[4], model[8], model[10])]
     compress(model, tmp_path / "net.qtdc", Recipe(LayerRecipe(bits=4)))
     assert hasattr(model[8], "parametrizations"), "compress changed the model it was given"
+    assert all(torch.equal(model[i].weight, weight) for i, weight in zip((0, 4, 8, 10), weights))
     decoded = decompress(tmp_path / "net.qtdc")
     for weight, index in zip(weights, (0, 4, 8, 10)):
         assert torch.equal(decoded[index].weight, weight)

@@ -199,6 +199,9 @@ def test_bad_codebooks_are_refused():
         encode_shared(codes, torch.tensor([1.0, 2.0]), 4)
     with pytest.raises(ValueError, match="index_bits"):
         encode_shared(codes, torch.tensor([0.0, 2.0]), 13)
+    for strange in (2 * codes, -codes, codes + 65536):
+        with pytest.raises(ValueError, match="expected 0..1: the entries"):
+            encode_shared(strange, torch.tensor([0.0, 2.0]), 4)
     with pytest.raises(TypeError, match="integer"):
         encode_shared(codes.float(), torch.tensor([0.0, 2.0]), 4)
     with pytest.raises(ValueError, match="NaN"):

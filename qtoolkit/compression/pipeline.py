@@ -79,9 +79,10 @@ _PAPER = {
 }
 
 
-def paper_recipe(network: str, model: nn.Module) -> Recipe:
+def paper_recipe(network: str, model: nn.Module, whole: bool = True) -> Recipe:
     """The densities, weight bits and index bits that the paper prints for one of its four networks (Han et al. 2016, tables 2 to 5).
 
+    A model that is not `whole` has only the first of the network's layers, as its convolutions without the dense ones.
     Raises ValueError for another network, or a model with another number of Linear and Conv layers.
     See: book/chapters/20-the-paper-audited.ipynb#our-network-at-the-papers-densities
     """
@@ -89,8 +90,8 @@ def paper_recipe(network: str, model: nn.Module) -> Recipe:
         raise ValueError(f"network is {network!r}, expected one of {', '.join(_PAPER)}")
     densities, bits, index_bits = _PAPER[network]
     names = list(weight_layers(model))
-    if len(names) != len(densities):
-        raise ValueError(f"the model has {len(names)} Linear and Conv layers, expected the {len(densities)} of {network}")
+    if len(names) != len(densities) and (whole or not 0 < len(names) < len(densities)):
+        raise ValueError(f"the model has {len(names)} Linear and Conv layers, expected {'the' if whole else 'at most the'} {len(densities)} of {network}")
     return Recipe(layers={name: LayerRecipe(d, b, index_bits) for name, d, b in zip(names, densities, bits)})
 
 

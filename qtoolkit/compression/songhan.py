@@ -22,6 +22,7 @@ from qtoolkit.compression.sparse_index import positions
 from qtoolkit.quantizers.packing import unpack
 
 _INDEX_BITS = 4
+WHERE = "download AlexNet_compressed.net from github.com/songhan/Deep-Compression-AlexNet and give its path"
 
 
 def read_songhan(path: str | Path, model: nn.Module) -> dict[str, Tensor]:
@@ -29,7 +30,7 @@ def read_songhan(path: str | Path, model: nn.Module) -> dict[str, Tensor]:
 
     Raises BadFile when the file is not exactly as long as these layers demand, or an index leaves its layer.
     """
-    reader, layers = Reader(Path(path).read_bytes(), str(path)), weight_layers(model)
+    reader, layers = Reader(_bytes_of(Path(path)), str(path)), weight_layers(model)
     if not layers or any(layer.bias is None for layer in layers.values()):
         raise ValueError(f"the model has the Linear and Conv layers {list(layers)}, expected some, all with biases (as in Caffe)")
     entries = [reader.unsigned(4) for _ in layers]
@@ -39,6 +40,13 @@ def read_songhan(path: str | Path, model: nn.Module) -> dict[str, Tensor]:
         state[f"{prefix}weight"], state[f"{prefix}bias"] = _read_layer(reader, layer, count, name)
     reader.finish()
     return state
+
+
+def _bytes_of(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise type(error)(f"{path} cannot be read ({error.strerror}), expected the authors' file: {WHERE}") from None
 
 
 def _read_layer(reader: Reader, layer: nn.Module, entries: int, name: str) -> tuple[Tensor, Tensor]:

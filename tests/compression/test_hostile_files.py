@@ -9,7 +9,12 @@ A few thousand mutations here; QT_FUZZ=200000 in the environment runs 200,000. T
 
 import os
 import random
+import subprocess
+import sys
 import zlib
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -19,6 +24,9 @@ from qtoolkit.compression import architecture, container, sections
 from qtoolkit.compression.container import BadFile, from_bytes
 from qtoolkit.compression.pipeline import ContextRecipe, LayerRecipe, Recipe, compress, read_tensors
 from qtoolkit.compression.report import report_of
+
+if sys.platform == "linux":
+    import resource
 
 ROUNDS = int(os.environ.get("QT_FUZZ", 3000))
 LIMIT = 1 << 16
@@ -90,6 +98,46 @@ def test_mutated_files_are_refused_or_are_the_original(tmp_path, seal):
         if not seal:
             assert all(any(torch.equal(t, e.get(name, torch.empty(0, 7))) for e in expected) for name, t in tensors.items())
     assert refused > ROUNDS // 2 * (0.3 if seal else 0.99)
+
+
+@pytest.mark.skipif(sys.platform != "linux" or "LD_PRELOAD" in os.environ, reason="hardware: needs a limit on a process's memory")
+def test_a_hostile_file_gets_no_more_memory_than_its_checked_size(tmp_path):
+    """64 MB more than the process has: a thousand times what these files decode to, and none of the sizes they dream up."""
+    for index, raw in enumerate(_files(tmp_path)):
+        (tmp_path / f"{index}.original").write_bytes(raw)
+    run = subprocess.run([sys.executable, "-c", "import test_hostile_files as t, sys; print(*t._refused_in_little_memory(sys.argv[1]))", tmp_path],
+                         cwd=Path(__file__).parent, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    assert run.returncode == 0, run.stderr
+    refused, tried = map(int, run.stdout.split())
+    assert refused > 0.9 * tried > 1000
+
+
+def _dreams(raw: bytes) -> Iterator[bytes]:
+    """The file with one number near the start of a section, where sizes are, replaced by a great one; all lengths and the checksum fit."""
+    content = from_bytes(raw, LIMIT)
+    for index, section in enumerate(content.sections):
+        for at in range(min(len(section.body), 12)):
+            for size in (1 << 14, 1 << 20, 1 << 26, 1 << 30, 1 << 40):
+                body = section.body[:at] + container.varint(size) + section.body[at + 1 :]
+                changed = content.sections[:index] + [replace(section, body=body)] + content.sections[index + 1 :]
+                yield container.to_bytes(replace(content, sections=changed))
+
+
+def _refused_in_little_memory(folder: str) -> tuple[int, int]:
+    """How many of how many dreams are refused while the address space may grow by 64 MB."""
+    originals = [path.read_bytes() for path in sorted(Path(folder).glob("*.original"))]
+    for raw in originals:
+        _decode(raw)                                        # what is loaded late is loaded now
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + (64 << 20),) * 2)
+    refused = tried = 0
+    for data in (dream for raw in originals for dream in _dreams(raw)):
+        tried += 1
+        try:
+            _decode(data)
+        except BadFile:
+            refused += 1
+    return refused, tried
 
 
 def test_inspecting_a_hostile_file_is_as_safe_as_decoding_it(tmp_path):

@@ -90,6 +90,13 @@ def test_files_that_do_not_fit_are_refused_and_change_nothing(tmp_path):
         read_songhan(tmp_path / "bad", nn.Sequential(nn.Linear(3, 3, bias=False)))
 
 
+def test_a_missing_file_is_answered_with_where_to_get_it(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere.net cannot be read .*expected the authors' file: download AlexNet_compressed.net from github"):
+        read_songhan(tmp_path / "nowhere.net", _model())
+    with pytest.raises(OSError, match="cannot be read"):
+        read_songhan(tmp_path, _model())                    # a folder
+
+
 def test_caffes_alexnet_has_the_papers_layers():
     with torch.device("meta"):
         model = caffe_alexnet()

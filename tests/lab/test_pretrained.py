@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from qtoolkit import lab
+from qtoolkit.compression import LayerRecipe, Recipe, compress, decompress
 from qtoolkit.lab import efficientnet, minilm, photographs
 from qtoolkit.lab.fetch import DataUnavailable, fetch
 
@@ -41,6 +42,24 @@ def test_five_depthwise_filters_are_all_zero():
     _require(efficientnet.SOURCE)
     filters = [m.weight.flatten(1) for m in lab.trained("efficientnet-lite0").modules() if isinstance(m, nn.Conv2d) and m.groups > 1]
     assert sum(int((rows.abs().amax(1) == 0).sum()) for rows in filters) == 5
+
+
+@torch.inference_mode()
+def test_efficientnet_goes_through_a_file_bit_for_bit_and_still_reads_photographs(photos, tmp_path):
+    """Depthwise convolutions, batch norms, residual blocks and five filters of zeros: the file holds the whole state."""
+    _require(efficientnet.SOURCE)
+    model, path = lab.trained("efficientnet-lite0"), tmp_path / "net.qtdc"
+    report = compress(model, path, Recipe(LayerRecipe(bits=8, index_bits=0)))
+    back = decompress(path, lab.trained("efficientnet-lite0"))
+    compress(back, tmp_path / "again.qtdc", Recipe(LayerRecipe(bits=8, index_bits=0)))
+    assert (tmp_path / "again.qtdc").read_bytes() == path.read_bytes()
+    fixed, kept = model.state_dict(), back.state_dict()
+    for name, tensor in fixed.items():
+        if tensor.dim() < 2:
+            assert torch.equal(kept[name], tensor)                                          # biases and batch norms
+        else:
+            assert kept[name].unique().numel() <= 256 and bool((kept[name][tensor == 0] == 0).all())
+    assert report.ratio > 4 and int((back(photos.inputs()).argmax(1) == photos.labels).sum()) >= 17
 
 
 def _as_torch_layer(layer: minilm.Layer) -> nn.TransformerEncoderLayer:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-ABI = 2
+ABI = 3
 NAMES = ("libqtoolkit_kernels.so", "libqtoolkit_kernels.dylib")
 _POINTER, _LONG, _INT = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int
 _SIGNATURES = {  # name -> argument types; every function returns int unless _RETURNS names it

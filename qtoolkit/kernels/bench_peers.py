@@ -157,28 +157,46 @@ def onnx_network(model: nn.Sequential, x: Tensor) -> Peers:
 
     with TemporaryDirectory() as folder:
         source, target = Path(folder, "float.onnx"), Path(folder, "int8.onnx")
-        onnx.save(_onnx_model(model, x.shape[1]), source)
+        onnx.save(_onnx_model(model, tuple(x.shape[1:])), source)
         quantize_static(source, target, Reader(), per_channel=True)
         feed = {"x": x.numpy()}
         return _session("ORT float32", source.read_bytes(), feed) | _session("ORT int8 static", target.read_bytes(), feed)
 
 
-def _onnx_model(model: nn.Sequential, features: int):
+def _onnx_model(model: nn.Sequential, shape: tuple[int, ...]):
+    """A Sequential of Conv2d, MaxPool2d, Linear and ReLU as an ONNX model of inputs (batch, *shape)."""
     from onnx import TensorProto, helper, numpy_helper
 
     nodes, constants, value = [], [], "x"
     for i, module in enumerate(model):
-        if isinstance(module, nn.Linear):
-            constants += [numpy_helper.from_array(module.weight.detach().numpy(), f"w{i}"), numpy_helper.from_array(module.bias.detach().numpy(), f"b{i}")]
-            nodes.append(helper.make_node("Gemm", [value, f"w{i}", f"b{i}"], [f"v{i}"], transB=1))
-        elif isinstance(module, nn.ReLU):
-            nodes.append(helper.make_node("Relu", [value], [f"v{i}"]))
-        else:
+        names = [value]
+        if isinstance(module, (nn.Linear, nn.Conv2d)):
+            names += [f"w{i}", f"b{i}"]
+            constants += [numpy_helper.from_array(tensor.detach().numpy(), name) for tensor, name in zip((module.weight, module.bias), names[1:])]
+        kind, attributes = _onnx_kind(module, len(shape))
+        if kind is None:
             continue
+        nodes.append(helper.make_node(kind, names, [f"v{i}"], **attributes))
         value = f"v{i}"
     result = helper.make_tensor_value_info(value, TensorProto.FLOAT, ["batch", None])
-    graph = helper.make_graph(nodes, "network", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", features])], [result], constants)
+    graph = helper.make_graph(nodes, "network", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", *shape])], [result], constants)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10)
+
+
+def _onnx_kind(module: nn.Module, axes: int) -> tuple[str | None, dict]:
+    """ONNX's operator for a module, and its attributes; None for what does nothing to inputs of so many axes."""
+    match module:
+        case nn.Linear():
+            return "Gemm", {"transB": 1}
+        case nn.Conv2d():
+            return "Conv", {"strides": list(module.stride), "pads": [*module.padding, *module.padding], "group": module.groups}
+        case nn.MaxPool2d():
+            return "MaxPool", {"kernel_shape": [module.kernel_size] * 2, "strides": [module.stride] * 2}
+        case nn.ReLU():
+            return "Relu", {}
+        case nn.Flatten() if axes > 1:
+            return "Flatten", {}
+    return None, {}
 
 
 def _session(name: str, model: bytes, feed: dict[str, np.ndarray]) -> Peers:

@@ -80,18 +80,21 @@ def depthwise(limits: Limits, seconds: float, quick: bool) -> Iterator[Row]:
                                                        torch.get_num_threads()), seconds)
 
 
-def lenet_300_100(limits: Limits, seconds: float, quick: bool) -> Iterator[Row]:
-    """A whole network, float in, float out, one plan call, against float torch and ONNX Runtime's static int8."""
+def whole_networks(limits: Limits, seconds: float, quick: bool) -> Iterator[Row]:
+    """LeNet-300-100 and LeNet-5, float in, float out, one plan call, against float torch and ONNX Runtime's static int8."""
     from qtoolkit.layers.int8 import static_int8
 
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Flatten(), nn.Linear(784, 300), nn.ReLU(), nn.Linear(300, 100), nn.ReLU(), nn.Linear(100, 10)).eval()
-    weights = sum(p.numel() for p in model.parameters() if p.dim() == 2)
-    network = static_int8(model, torch.rand(256, 784))
-    for batch in (1, 64):
-        x = torch.rand(batch, 784)
-        yield measure("LeNet-300-100 plan", f"batch {batch}", lambda: ops.int8_plan(x, network.plan, 10), peers.network(model, x),
-                      lambda: limits.matrix_product_us(batch, 1, weights, weights, torch.get_num_threads()), seconds)
+    dense = nn.Sequential(nn.Flatten(), nn.Linear(784, 300), nn.ReLU(), nn.Linear(300, 100), nn.ReLU(), nn.Linear(100, 10)).eval()
+    convolved = nn.Sequential(nn.Conv2d(1, 20, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(20, 50, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),
+                              nn.Linear(800, 500), nn.ReLU(), nn.Linear(500, 10)).eval()
+    products = {"LeNet-300-100": 266_200, "LeNet-5": 576 * 500 + 64 * 25_000 + 405_000}    # of one image
+    for (name, each), model, shape in zip(products.items(), (dense, convolved), ((784,), (1, 28, 28))):
+        network = static_int8(model, torch.rand(256, *shape))
+        for batch in (1, 64):
+            x = torch.rand(batch, *shape)
+            yield measure(f"{name} plan", f"batch {batch}", lambda: ops.int8_plan(x, network.plan, 10), peers.network(model, x),
+                          lambda: limits.matrix_product_us(batch, 1, each, network.plan.numel(), torch.get_num_threads()), seconds)
 
 
 def groupwise_linear(limits: Limits, seconds: float, quick: bool) -> Iterator[Row]:
@@ -159,4 +162,4 @@ def huffman_decode(limits: Limits, seconds: float, quick: bool) -> Iterator[Row]
 
 
 ROWS: list[Callable[[Limits, float, bool], Iterator[Row]]] = [
-    int8_linear, dynamic_linear, int8_conv, depthwise, lenet_300_100, groupwise_linear, table_linear, sign_layers, sparse_linear, huffman_decode]
+    int8_linear, dynamic_linear, int8_conv, depthwise, whole_networks, groupwise_linear, table_linear, sign_layers, sparse_linear, huffman_decode]

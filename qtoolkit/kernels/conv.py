@@ -12,46 +12,19 @@ from __future__ import annotations
 import ctypes
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from qtoolkit.kernels import ops, reference
+from qtoolkit.kernels import ops, portable
 from qtoolkit.kernels._lib import library
-from qtoolkit.kernels.layer import LayerCodes, as_bytes, pack_layer, unpack_layer
+from qtoolkit.kernels.conv_layer import conv_codes, pack_conv, window_positions
+from qtoolkit.kernels.layer import as_bytes
 
-
-def pack_conv(weight: Tensor, bias: Tensor | None = None, *, groups: int = 1, **parts) -> Tensor:
-    """The bytes of a convolution: weight (out, in / groups, height, width) int8; everything else as in `layer.pack_layer`.
-
-    >>> pack_conv(torch.ones(2, 3, 3, 3, dtype=torch.int8), shift=torch.tensor(8), multiplier=torch.tensor(2**7)).numel()
-    1024
-    >>> pack_conv(torch.ones(16, 1, 3, 3, dtype=torch.int8), groups=16).numel()          # depthwise: 64 + 6*4*16 + 3*64
-    640
-    """
-    if weight.dim() != 4:
-        raise ValueError(f"weight has shape {tuple(weight.shape)}, expected (out_channels, in_channels / groups, height, width)")
-    n, k = weight.shape[:2]
-    if groups < 1 or n % groups:
-        raise ValueError(f"groups is {groups} for {n} output channels, expected a divisor of them; give weight and groups of one layer")
-    if _is_depthwise(k * groups, n, groups):
-        return pack_layer(weight.flatten(1), bias, **parts)
-    weights = weight.permute(0, 2, 3, 1).flatten(1, 2).chunk(groups)
-    return torch.cat([pack_layer(part, **_of_group(dict(parts, bias=bias), g, groups)) for g, part in enumerate(weights)])
-
-
-def _is_depthwise(channels: int, out_channels: int, groups: int) -> bool:
-    return 1 < groups == channels == out_channels
-
-
-def _of_group(parts: dict, group: int, groups: int) -> dict:
-    """The entries of one group; what is one number for all channels stays as it is."""
-    per_channel = {name: part for name, part in parts.items() if isinstance(part, Tensor) and part.numel() > 1}
-    return parts | {name: part.chunk(groups)[group] for name, part in per_channel.items()}
+__all__ = ["int8_conv2d", "output_size", "pack_conv"]
 
 
 def output_size(x: Tensor, kernel: list[int], stride: list[int], padding: list[int], dilation: list[int]) -> list[int]:
     """[height, width] of the result."""
-    return [(size + 2 * p - d * (k - 1) - 1) // s + 1 for size, k, s, p, d in zip(x.shape[2:], kernel, stride, padding, dilation)]
+    return [window_positions(*axis) for axis in zip(x.shape[2:], kernel, stride, padding, dilation)]
 
 
 def _check(x: Tensor, layer: Tensor, out_channels: int, kernel: list[int], stride: list[int], padding: list[int], dilation: list[int],
@@ -108,40 +81,8 @@ def _native(x: Tensor, layer: Tensor, out_channels: int, kernel: list[int], stri
            groups: int = 1) -> Tensor:
     out = _shape(x, layer, out_channels, kernel, stride, padding, dilation)
     return call(library.qk_conv_int8, x, layer, out, kernel, stride, padding, dilation, groups=groups,
-                explain=lambda: _codes(x, layer, out_channels, kernel, groups))
-
-
-def portable_int8_conv2d(x: Tensor, layer: Tensor, out_channels: int, kernel: list[int], stride: list[int], padding: list[int],
-                         dilation: list[int], groups: int = 1) -> Tensor:
-    """The definition in plain torch: float64 holds every integer of the sum exactly."""
-    each = _codes(x, layer, out_channels, kernel, groups)
-    channels = x.shape[1] // groups
-    if _is_depthwise(x.shape[1], out_channels, groups):
-        weight = each[0].weight.reshape(out_channels, 1, *kernel)
-    else:
-        weight = torch.cat([codes.weight.reshape(-1, *kernel, channels).permute(0, 3, 1, 2) for codes in each])
-    bias, multiplier, shift = (torch.cat([getattr(codes, name) for codes in each]) for name in ("bias", "multiplier", "shift"))
-    padded = F.pad(x.double(), (padding[1], padding[1], padding[0], padding[0]), value=float(each[0].input_zero_point))
-    sums = F.conv2d(padded, weight.double(), stride=stride, dilation=dilation, groups=groups).to(torch.int64).movedim(1, -1) + bias
-    q = reference.requantize(sums, multiplier, shift, each[0].zero_point, each[0].lowest, each[0].highest)
-    return q.movedim(-1, 1).contiguous(memory_format=torch.channels_last)
-
-
-def _codes(x: Tensor, layer: Tensor, out_channels: int, kernel: list[int], groups: int) -> list[LayerCodes]:
-    """What the bytes say, group by group; ValueError if that does not fit the call."""
-    taps, depthwise = kernel[0] * kernel[1], _is_depthwise(x.shape[1], out_channels, groups)
-    count = 1 if depthwise else groups
-    if layer.numel() % count:
-        raise ValueError(f"layer has {layer.numel()} bytes, which is not a layer for each of {groups} groups; pass pack_conv's bytes and groups")
-    each = [unpack_layer(part.clone()) for part in layer.chunk(count)]
-    expected = (out_channels // count, taps if depthwise else x.shape[1] // groups)
-    for codes in each:
-        n, *of_taps, k = codes.weight.shape
-        if (n, k) != expected or (of_taps[0] if of_taps else 1) != (1 if depthwise else taps):
-            raise ValueError(f"x has {x.shape[1]} channels, out_channels is {out_channels}, groups {groups} and the kernel {list(kernel)}, which "
-                             f"does not fit a layer of {n} outputs, {of_taps[0] if of_taps else 1} taps and {k} inputs; pass what pack_conv got")
-    return each
+                explain=lambda: conv_codes(x.shape[1], layer, out_channels, kernel, groups))
 
 
 int8_conv2d = ops.register("int8_conv2d(Tensor x, Tensor layer, SymInt out_channels, int[2] kernel, int[2] stride, int[2] padding, "
-                           "int[2] dilation, int groups=1) -> Tensor", portable_int8_conv2d if library is None else _native, _check, _shape)
+                           "int[2] dilation, int groups=1) -> Tensor", portable.int8_conv2d if library is None else _native, _check, _shape)

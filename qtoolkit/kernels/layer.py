@@ -1,4 +1,4 @@
-"""A layer or a whole plan as one block of bytes: what an operator takes, what a state_dict saves (layout: csrc/qk.h)."""
+"""A layer as one block of bytes: what an operator takes, what a state_dict saves (layout: csrc/qk.h)."""
 
 from __future__ import annotations
 
@@ -10,10 +10,8 @@ from torch import Tensor
 
 from qtoolkit.kernels.reference import MAX_INPUTS
 
-_LAYER, _PLAN = 0x314C4B51, 0x31504B51
+_LAYER = 0x314C4B51
 _HEADER = struct.Struct("<8i32x")
-_PLAN_HEADER = struct.Struct("<3if48x")
-MAX_PLAN_LAYERS = 64
 
 
 @dataclass(frozen=True)
@@ -51,7 +49,7 @@ def pack_layer(weight: Tensor, bias: Tensor | None = None, *, input_zero_point: 
     """
     _check_weight(weight)
     n = weight.shape[0]
-    _check_codes(zero_point=zero_point, lowest=lowest, highest=highest, input_zero_point=input_zero_point)
+    check_codes(zero_point=zero_point, lowest=lowest, highest=highest, input_zero_point=input_zero_point)
     if lowest > highest:
         raise ValueError(f"lowest is {lowest} and highest {highest}, expected lowest <= highest")
     column_sum = weight.flatten(1).sum(1, dtype=torch.int64)
@@ -69,7 +67,7 @@ def pack_layer(weight: Tensor, bias: Tensor | None = None, *, input_zero_point: 
     taps = weight.shape[1] if weight.dim() == 3 else 1
     header = _HEADER.pack(_LAYER, n, weight.shape[-1], taps, zero_point, lowest, highest, input_zero_point)
     arrays = [torch.nn.functional.pad(part, (0, -n % 16)).contiguous().view(torch.uint8) for part in parts]
-    return torch.cat([_bytes(header), *arrays, pack_weight(weight)])
+    return torch.cat([header_bytes(header), *arrays, pack_weight(weight)])
 
 
 def pack_weight(weight: Tensor) -> Tensor:
@@ -97,43 +95,6 @@ def unpack_layer(layer: Tensor) -> LayerCodes:
     scale, real_bias = arrays[4:].contiguous().view(torch.float32)
     return LayerCodes(weight, bias, multiplier, (shift & 63).clamp(min=1), scale, real_bias, zero_point, lowest, highest,
                       input_zero_point)
-
-
-def pack_plan(layers: list[Tensor], scale: float, zero_point: int) -> Tensor:
-    """The bytes of a network: its input is quantized with (scale, zero_point); each layer feeds the next; the last is real.
-
-    Raises ValueError if there is no layer, more than 64, or if one does not fit the next.
-    """
-    sizes = [tuple(unpack_layer(layer).weight.shape) for layer in layers]
-    if not 1 <= len(layers) <= MAX_PLAN_LAYERS:
-        raise ValueError(f"the plan has {len(layers)} layers, expected 1 to {MAX_PLAN_LAYERS}")
-    for (n, _), (_, k) in zip(sizes, sizes[1:]):
-        if n != k:
-            raise ValueError(f"a layer with {n} outputs feeds one with {k} inputs; expected equal numbers")
-    _check_codes(zero_point=zero_point)
-    _check_scale(scale)
-    start = _PLAN_HEADER.size + 8 * (len(layers) + 1)
-    padding = torch.zeros(-start % 64, dtype=torch.uint8)
-    offsets = [start + len(padding)]
-    for layer in layers:  # a layer's length is a multiple of 64, so each starts on a cache line
-        offsets.append(offsets[-1] + layer.numel())
-    header = _PLAN_HEADER.pack(_PLAN, len(layers), zero_point, scale) + struct.pack(f"<{len(offsets)}q", *offsets)
-    return torch.cat([_bytes(header), padding, *layers])
-
-
-def unpack_plan(plan: Tensor) -> tuple[list[Tensor], float, int]:
-    """Undo `pack_plan`: (layers, scale, zero_point). Raises ValueError if the bytes are not a plan."""
-    raw = as_bytes(plan)
-    if raw.numel() < _PLAN_HEADER.size:
-        raise ValueError(f"the plan has {raw.numel()} bytes, expected at least {_PLAN_HEADER.size}; make it with pack_plan")
-    magic, count, zero_point, scale = _PLAN_HEADER.unpack(raw[: _PLAN_HEADER.size].numpy().tobytes())
-    if magic != _PLAN or not 1 <= count <= MAX_PLAN_LAYERS or raw.numel() < _PLAN_HEADER.size + 8 * (count + 1):
-        raise ValueError("these bytes are not a plan (header or length is wrong); make it with pack_plan")
-    table = raw[_PLAN_HEADER.size : _PLAN_HEADER.size + 8 * (count + 1)].numpy().tobytes()
-    offsets = struct.unpack(f"<{count + 1}q", table)
-    if any(not 0 <= a <= b <= raw.numel() for a, b in zip(offsets, offsets[1:])):
-        raise ValueError("these bytes are not a plan (a layer lies outside of it); make it with pack_plan")
-    return [raw[a:b] for a, b in zip(offsets, offsets[1:])], scale, zero_point
 
 
 def as_bytes(layer: Tensor) -> Tensor:
@@ -165,15 +126,10 @@ def _check_weight(weight: Tensor) -> None:
         raise ValueError("weight holds the code -128, expected -127..127 (Scheme(narrow_range=True)): some processors saturate")
 
 
-def _check_codes(**codes: int) -> None:
+def check_codes(**codes: int) -> None:
     for name, code in codes.items():
         if isinstance(code, bool) or not isinstance(code, int) or not -128 <= code <= 127:
             raise ValueError(f"{name} is {code!r}, expected a whole number in -128..127")
-
-
-def _check_scale(scale: float) -> None:
-    if not 0 < scale < float("inf"):
-        raise ValueError(f"scale is {scale}, expected a positive finite number")
 
 
 def _checked_shift(shift: Tensor) -> Tensor:
@@ -194,5 +150,5 @@ def _channels(value: Tensor | None, n: int, default: float, dtype: torch.dtype, 
     return value.detach().flatten().expand(n).to(dtype)
 
 
-def _bytes(header: bytes) -> Tensor:
+def header_bytes(header: bytes) -> Tensor:
     return torch.frombuffer(bytearray(header), dtype=torch.uint8)

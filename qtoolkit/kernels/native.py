@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from qtoolkit.kernels._lib import library
-from qtoolkit.kernels.layer import unpack_layer, unpack_plan
+from qtoolkit.kernels.layer import unpack_layer
+from qtoolkit.kernels.plan import sizes_of_plan
 
 _NOT_FINITE, _NO_MEMORY = 3, 4
 _FLOAT = torch.float32
@@ -46,7 +47,7 @@ def int8_dynamic_linear(x: Tensor, layer: Tensor, out_features: int) -> Tensor:
 
 
 def int8_plan(x: Tensor, plan: Tensor, out_features: int) -> Tensor:
-    """A chain of layers: quantize, int8 layers, float out."""
+    """A whole network: quantize, int8 stages, float out."""
     if x.dtype is not _FLOAT:
         return int8_plan(x.to(torch.float32), plan, out_features).to(x.dtype)
     if not x.is_contiguous():
@@ -56,7 +57,7 @@ def int8_plan(x: Tensor, plan: Tensor, out_features: int) -> Tensor:
     out = x.new_empty(rows, out_features)
     status = library.qk_plan(plan.data_ptr(), plan.numel(), x.data_ptr(), rows, k, out.data_ptr(), out_features, _threads())
     if status:
-        _fail(status, x, out_features, lambda: [_sizes(layer) for layer in unpack_plan(plan)[0]])
+        _fail(status, x, out_features, lambda: sizes_of_plan(plan))
     return out
 
 

@@ -1,5 +1,6 @@
 // A check of the kernels that needs no Python: every instruction set of this processor against plain loops and against each
 // other. Built by test_native_check.py with sanitizers, and for ARM, where it runs in an emulator. Prints what it checked.
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -195,17 +196,17 @@ static void check_real(const char* what, const std::string& isa, bool exact, Run
 }
 
 // Random layers of a convolution (or one depthwise layer), whose bytes are their own oracle: read as qk.h says, summed by plain loops.
-static void check_conv(const std::string& isa, int groups, int inputs, int outputs, const int32_t (&g)[13]) {
+static void check_conv(const std::string& isa, int groups, int inputs, int outputs, const int32_t (&g)[13], bool patches = false) {
     const bool depthwise = groups > 1 && inputs == 1 && outputs == 1;
     const int channels = groups * inputs, all = groups * outputs, area = g[4] * g[5], count = depthwise ? 1 : groups;
-    const int n = all / count, k = depthwise ? area : inputs, taps = depthwise ? 1 : area, n16 = (n + 15) / 16 * 16, k4 = (k + 3) / 4 * 4;
+    const int n = all / count, k = depthwise ? area : patches ? area * inputs : inputs, taps = depthwise || patches ? 1 : area, n16 = (n + 15) / 16 * 16, k4 = (k + 3) / 4 * 4;
     const size_t words = size_t(16 + 6 * n16 + n16 * k4 / 4 * taps);
     std::vector<int32_t> layers(words * size_t(count));
     std::vector<int8_t> x(size_t(2 * g[0] * g[1] * channels)), got(size_t(2 * g[2] * g[3] * all));
     for (auto& code : x) code = int8_t(any(0, 3) ? any(-128, 127) : -128);
     const qk_header head{QK_LAYER, n, k, taps, 3, -128, 127, int32_t(any(-128, 127)), {}};
     const auto weight = [&](int group, int o, int tap, int i) -> int8_t& {  // of output o of a group
-        const int at = depthwise ? tap : tap * k4 + i;
+        const int at = depthwise ? tap : tap * (patches ? inputs : k4) + i;
         return reinterpret_cast<int8_t*>(&layers[words * size_t(group) + 16 + 6 * n16])[(int64_t(o / 16) * (k4 / 4 * taps) + at / 4) * 64 + o % 16 * 4 + at % 4];
     };
     for (int group = 0; group < count; ++group) {
@@ -268,6 +269,48 @@ static void check_streams() {
     }
 }
 
+// Images of 2 x 7 x 6 through a pooling of 3 x 2 and a linear layer; every header byte altered once.
+static void check_plan(const std::string& isa) {
+    constexpr int channels = 2, height = 7, width = 6, rows = 21, n = 5, inside = 2 * 2 * channels;
+    const Sample last(1, n, inside, false);
+    const int64_t start = sizeof(qk_plan_header) + 2 * sizeof(qk_stage);
+    std::vector<int32_t> plan(size_t(start + last.bytes) / 4);
+    const qk_plan_header head{QK_PLAN, 2, 3, 0.5f, channels, height, width, {}};
+    const qk_stage stages[2] = {{start, 0, QK_MAX_POOL, 0, {3, 2}, {3, 3}, {0, 0}, {1, 1}, 1, 0}, {start, last.bytes, QK_LINEAR, 0, {}, {}, {}, {}, 0, 0}};
+    std::memcpy(plan.data(), &head, sizeof head), std::memcpy(plan.data() + 16, stages, sizeof stages);
+    std::memcpy(reinterpret_cast<char*>(plan.data()) + start, last.layer.data(), size_t(last.bytes));
+    std::vector<float> x(rows * channels * height * width), y(rows * n);
+    for (auto& value : x) value = float(any(-300, 300)) / 4;
+    const auto run = [&](const std::vector<int32_t>& bytes, int threads) {
+        return qk_plan(bytes.data(), int64_t(bytes.size()) * 4, x.data(), rows, channels * height * width, y.data(), n, threads);
+    };
+    for (int threads : {1, 3}) {
+        if (run(plan, threads)) fail("status of a plan", isa, rows, n, inside);
+        for (int row = 0; row < rows; ++row)
+            for (int o = 0; o < n; ++o) {
+                int32_t sum = last.bias[o];
+                for (int i = 0; i < inside; ++i) {
+                    const int channel = i % channels, top = i / channels / 2 * 3, left = i / channels % 2 * 3;
+                    int most = -128;
+                    for (int at = 0; at < 6; ++at) {
+                        const float value = x[size_t(((row * channels + channel) * height + top + at / 2) * width + left + at % 2)];
+                        const int code = int(std::nearbyint(value / 0.5f)) + 3;
+                        most = std::max(most, code > 127 ? 127 : code);
+                    }
+                    sum = int32_t(uint32_t(sum) + uint32_t(most * last.w[size_t(o * inside + i)]));
+                }
+                const volatile float product = float(sum) * last.scale[o];
+                if (y[size_t(row * n + o)] != product + last.real[o]) fail("plan", isa, row, o, inside);
+            }
+    }
+    for (int64_t at = 0; at < start; ++at)
+        for (int value : {0, 1, 127, 128, 255}) {
+            auto altered = plan;
+            reinterpret_cast<uint8_t*>(altered.data())[at] = uint8_t(value);
+            run(altered, 1);
+        }
+}
+
 int main() {
     check_streams();
     std::istringstream names(qk_isas());
@@ -284,7 +327,12 @@ int main() {
             check_conv(isa, c[0], c[1], c[2], {9, 14, 9, 14, 3, 3, 1, 1, 1, 1, 1, 1, c[0]});
             check_conv(isa, c[0], c[1], c[2], {11, 6, 6, 3, 5, 5, 2, 2, 2, 2, 1, 1, c[0]});
             check_conv(isa, c[0], c[1], c[2], {4, 5, 6, 4, 1, 2, 1, 1, 1, 0, 1, 1, c[0]});
+            if (c[0] > 1 && c[1] == 1 && c[2] == 1) continue;  // depthwise
+            check_conv(isa, c[0], c[1], c[2], {9, 14, 9, 14, 3, 3, 1, 1, 1, 1, 1, 1, c[0]}, true);
+            check_conv(isa, c[0], c[1], c[2], {11, 6, 6, 3, 5, 5, 2, 2, 2, 2, 1, 1, c[0]}, true);
+            check_conv(isa, c[0], c[1], c[2], {9, 8, 3, 8, 2, 3, 2, 1, 0, 2, 3, 2, c[0]}, true);
         }
+        check_plan(isa);
         for (int bits : {2, 4})
             for (const auto& s : shapes) {
                 qk_use_isa("scalar");

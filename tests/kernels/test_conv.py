@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from qtoolkit import kernels
 from qtoolkit.kernels import ops, reference
-from qtoolkit.kernels.conv import int8_conv2d, pack_conv, portable_int8_conv2d
+from qtoolkit.kernels.conv import int8_conv2d, pack_conv
+from qtoolkit.kernels.portable import int8_conv2d as portable_int8_conv2d
 
 ISAS = kernels.info()["isas_available"]
 native = pytest.mark.skipif(not kernels.info()["native"], reason="the compiled kernels are missing")

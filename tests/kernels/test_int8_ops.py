@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from qtoolkit import kernels
 from qtoolkit.kernels import ops, portable, reference
-from qtoolkit.kernels.layer import pack_layer, pack_plan, pack_weight, unpack_layer, unpack_plan
+from qtoolkit.kernels.layer import pack_layer, pack_weight, unpack_layer
+from qtoolkit.kernels.plan import pack_plan, unpack_plan
 
 ISAS = kernels.info()["isas_available"]
 native = pytest.mark.skipif(not kernels.info()["native"], reason="the compiled kernels are missing")
@@ -301,8 +302,8 @@ def test_altered_bytes_never_crash(isa, data):
 
 def test_unpacking_a_plan_returns_its_layers():
     layers = [pack(*random_layer(5, 7, 0)), pack(*random_layer(3, 5, 1))]
-    opened, scale, zero_point = unpack_plan(pack_plan(layers, 0.25, -3))
-    assert all(map(torch.equal, opened, layers)) and (scale, zero_point) == (0.25, -3)
+    opened = unpack_plan(pack_plan(layers, 0.25, -3))
+    assert all(map(torch.equal, opened.stages, layers)) and (opened.scale, opened.zero_point, opened.image) == (0.25, -3, (7, 1, 1))
 
 
 def test_a_plan_takes_no_rows_strides_and_inner_axes():

@@ -7,7 +7,8 @@ import torch
 
 from qtoolkit.kernels import ops
 from qtoolkit.kernels._lib import bind, library
-from qtoolkit.kernels.layer import pack_layer, pack_plan
+from qtoolkit.kernels.layer import pack_layer
+from qtoolkit.kernels.plan import pack_plan
 
 pytestmark = pytest.mark.skipif(library is None, reason="the compiled kernels are missing")
 

@@ -119,6 +119,48 @@ def test_what_cannot_be_converted_is_named():
         Int8DynamicLinear.from_float(nn.Linear(4, 2))(torch.zeros(1, 5))
 
 
+def images_net(seed: int = 0) -> nn.Sequential:
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.MaxPool2d(2), nn.ReLU(), nn.Conv2d(8, 8, 3, stride=2, groups=8, bias=False), nn.ReLU(),
+                         nn.Dropout(), nn.Conv2d(8, 12, 1), nn.ReLU(), nn.MaxPool2d(2, 1), nn.Flatten(), nn.Linear(48, 20), nn.ReLU(), nn.Linear(20, 5)).eval()
+
+
+def test_a_network_of_images_keeps_its_answers():
+    model = images_net()
+    x = torch.rand(64, 3, 14, 15) - 0.3
+    network = static_int8(model, x)
+    assert relative_error(network(x), model(x)) < 0.03
+    assert (network(x).argmax(1) == model(x).argmax(1)).float().mean() > 0.9
+
+
+def test_a_relu_after_a_pooling_is_a_relu_before_it():
+    after = images_net()
+    before = nn.Sequential(after[0], nn.ReLU(), after[1], *after[3:])
+    x = torch.rand(16, 3, 14, 15) - 0.3
+    assert torch.equal(static_int8(after, x).plan, static_int8(before, x).plan)
+
+
+def test_lenet_5_on_digits_is_as_good_in_int8():
+    from qtoolkit import lab
+    from qtoolkit.lab.train import error_percent
+
+    model, test = lab.trained("lenet-5"), lab.mnist("test")
+    network = static_int8(model, lab.mnist("train")[:500].inputs())
+    assert abs(error_percent(network, test) - error_percent(model, test)) <= 0.1
+
+
+def test_networks_of_images_that_cannot_be_converted_are_named():
+    x, conv, end = torch.rand(4, 1, 8, 8), nn.Conv2d(1, 2, 3), nn.Linear(72, 3)
+    for wrong, what in (([conv, end], "module 1 .*Flatten"), ([conv, nn.BatchNorm2d(2), nn.Flatten(), end], "fold_batch_norms"), ([conv, nn.Flatten()], "end"),
+                        ([nn.Conv2d(1, 2, 3, padding=1, padding_mode="circular"), nn.Flatten(), end], "zeros"), ([nn.Conv2d(1, 2, 3, padding="same")], "zeros"),
+                        ([conv, nn.MaxPool2d(2, padding=1), nn.Flatten(), end], "pooling"), ([conv, nn.MaxPool2d(2, ceil_mode=True)], "ceil_mode"),
+                        ([nn.Flatten(), conv], "module 1"), ([nn.Linear(8, 8), conv], "module 1")):
+        with pytest.raises(ValueError, match=what):
+            static_int8(nn.Sequential(*wrong), x)
+    with pytest.raises(ValueError, match="batch, channels, height, width"):
+        static_int8(nn.Sequential(conv, nn.Flatten(), end), x.flatten(1))
+
+
 def test_it_is_an_inference_module_without_float_weights():
     network = static_int8(lenet(), torch.rand(4, 784))
     assert isinstance(network, StaticInt8) and not list(network.parameters())

@@ -30,25 +30,27 @@ namespace {
 // The layers of a convolution in groups follow each other, all of one size; of the other kinds there is one. One of them alone
 // has `inputs` channels of every pixel, padded to `padded`, and its outputs.
 struct Groups {
+    enum Form { kTaps, kPatches, kDepthwise } form = kTaps;  // how the layer takes its inputs: see conv.h and depthwise.h
     int32_t count = 1, inputs = 0, padded = 0, outputs = 0;
     int64_t bytes = 0;  // of one layer
-    bool depthwise = false;
 
     int open(const char* layers, int64_t size, const Conv& conv, int64_t channels, int64_t n) {
         const int64_t taps = int64_t(conv.kernel[0]) * conv.kernel[1], groups = conv.groups;
         if (groups < 1 || channels % groups || n % groups) return QK_BAD_SHAPE;
-        depthwise = groups > 1 && groups == channels && groups == n;
+        const bool depthwise = groups > 1 && groups == channels && groups == n;
         count = depthwise ? 1 : conv.groups;
         if (size % count) return QK_BAD_LAYER;
-        bytes = size / count;
+        bytes = size / count, inputs = int32_t(channels / count), outputs = int32_t(n / count);
         for (int32_t group = 0; group < count; ++group) {
             Layer layer;
             if (!open_layer(layers + group * bytes, bytes, layer)) return QK_BAD_LAYER;
-            const bool fit = depthwise ? layer.inputs == taps && layer.taps == 1 : layer.inputs == channels / groups && layer.taps == taps;
-            if (!fit || layer.outputs != n / count) return QK_BAD_SHAPE;
-            inputs = depthwise ? layer.outputs : layer.inputs, outputs = layer.outputs;
+            const Form found = depthwise ? kDepthwise : taps > 1 && layer.taps == 1 ? kPatches : kTaps;
+            const bool fit = found == kTaps ? layer.inputs == inputs && layer.taps == taps
+                                            : layer.inputs == (depthwise ? taps : taps * inputs) && layer.taps == 1;
+            if (!fit || layer.outputs != outputs || (group && found != form)) return QK_BAD_SHAPE;
+            form = found;
         }
-        padded = depthwise ? (inputs + 15) / 16 * 16 : (inputs + 3) / 4 * 4;
+        padded = form == kDepthwise ? (inputs + 15) / 16 * 16 : form == kTaps ? (inputs + 3) / 4 * 4 : inputs;
         return QK_OK;
     }
 };
@@ -75,7 +77,8 @@ int qk_conv_int8(const void* bytes, int64_t size, const int8_t* x, int64_t image
         open_layer(layers + group * groups.bytes, groups.bytes, layer);
         const int8_t* prepared = kernels().prepare_image(x + image * in_pixels * channels + int64_t(group) * groups.inputs, in_pixels,
                                                          channels, groups.inputs, groups.padded, layer.input_zero);
-        const auto compute = groups.depthwise ? kernels().depthwise_int8 : kernels().conv_int8;
+        const auto compute = groups.form == Groups::kDepthwise ? kernels().depthwise_int8
+                             : groups.form == Groups::kPatches ? kernels().conv_patches : kernels().conv_int8;
         int8_t* to = out + image * out_pixels * n + int64_t(group) * groups.outputs;
         int64_t tasks = 1;
         if (inner_threads > 1) range_of_task(0, out_pixels, layer.blocks, &tasks);

@@ -6,11 +6,13 @@
 // border points to a pixel of zero points, which stand for the real number 0. The image itself is copied once, into the form
 // that the tile wants: channels padded to a multiple of 4 (16 for depthwise.h), sign bits flipped where the instruction needs
 // it. A convolution in groups is one such product for each group: it copies the group's channels and writes the group's outputs
-// of every pixel, `pitch` bytes apart.
+// of every pixel, `pitch` bytes apart. With fewer than 4 channels, as in the first layer of a network, most of such a tap would be
+// padding, and finding its pointer would cost more than its products: there the patches are copied after all, each a row of
+// taps x channels neighboring bytes, and the layer is a linear one with as many inputs.
 #pragma once
 
 static int8_t* prepare_image(const int8_t* x, int64_t pixels, int64_t pitch, int k, int k4, int32_t zero) {
-    auto* image = static_cast<int8_t*>(qk::scratch(qk::kPrepared, (pixels + 1) * k4));
+    auto* image = static_cast<int8_t*>(qk::scratch(qk::kPrepared, (pixels + 1) * k4 + 8));  // `copy_patch` reads 8 bytes at a time
     if (!image) return nullptr;
     prepare_rows(x, pixels, pitch, k, k4, image);
     for (int i = 0; i < k4; ++i) image[pixels * k4 + i] = int8_t(zero ^ Simd::kOffset);  // the pixel beyond the border
@@ -44,6 +46,47 @@ static bool conv_int8(const qk::Layer& layer, const qk::Conv& conv, const int8_t
     for (int64_t row = range.row0; row < range.row1; row += kRowsOfBand) {
         const int rows = int(range.row1 - row < kRowsOfBand ? range.row1 - row : kRowsOfBand);
         const auto point = [&](int64_t from, int height, const int8_t** to) { point_to_taps(conv, image, k4, from, height, to); };
+        gemm_band(layer, k4, row, rows, range.block0, range.block1, at, point,
+                  [&](int block, int64_t pixel, int height, const int32_t* sums, int stride) {
+                      finish_int8(layer, block, pixel, height, sums, stride, pitch, out);
+                  });
+    }
+    return true;
+}
+
+// The taps of one output pixel side by side; up to 7 bytes beyond them are overwritten.
+static inline void copy_patch(const qk::Conv& conv, const int8_t* image, int channels, int64_t row, int8_t* to) {
+    const int8_t* border = image + int64_t(conv.height) * conv.width * channels;
+    const int64_t top = row / conv.out_width * conv.stride[0] - conv.padding[0], left = row % conv.out_width * conv.stride[1] - conv.padding[1];
+    const bool together = conv.dilation[1] == 1 && left >= 0 && left + conv.kernel[1] <= conv.width;
+    for (int64_t ky = 0, y = top; ky < conv.kernel[0]; ++ky, y += conv.dilation[0]) {
+        const bool within = y >= 0 && y < conv.height;
+        if (within && together) {
+            const int8_t* from = image + (y * conv.width + left) * channels;
+            const int64_t bytes = int64_t(conv.kernel[1]) * channels;
+            for (int64_t i = 0; i < bytes; i += 8) __builtin_memcpy(to + i, from + i, 8);
+            to += bytes;
+        } else {
+            for (int64_t kx = 0, x = left; kx < conv.kernel[1]; ++kx, x += conv.dilation[1], to += channels) {
+                const int8_t* from = within && x >= 0 && x < conv.width ? image + (y * conv.width + x) * channels : border;
+                for (int i = 0; i < channels; ++i) to[i] = from[i];
+            }
+        }
+    }
+}
+
+static bool conv_patches(const qk::Layer& layer, const qk::Conv& conv, const int8_t* image, qk::Range range, int64_t pitch,
+                         int8_t* out) {
+    const int channels = layer.inputs / (conv.kernel[0] * conv.kernel[1]), k4 = (layer.inputs + 3) / 4 * 4;
+    auto* patches = static_cast<int8_t*>(qk::scratch(qk::kPatches, int64_t(k4) * kRowsOfBand + 8));
+    if (!patches) return false;
+    const int8_t* at[kRowsOfBand];
+    for (int64_t row = range.row0; row < range.row1; row += kRowsOfBand) {
+        const int rows = int(range.row1 - row < kRowsOfBand ? range.row1 - row : kRowsOfBand);
+        for (int r = 0; r < rows; ++r) copy_patch(conv, image, channels, row + r, patches + int64_t(r) * k4);
+        const auto point = [=](int64_t from, int height, const int8_t** to) {
+            for (int r = 0; r < height; ++r) to[r] = patches + (from - row + r) * k4;
+        };
         gemm_band(layer, k4, row, rows, range.block0, range.block1, at, point,
                   [&](int block, int64_t pixel, int height, const int32_t* sums, int stride) {
                       finish_int8(layer, block, pixel, height, sums, stride, pitch, out);

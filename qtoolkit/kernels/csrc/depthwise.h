@@ -14,25 +14,24 @@ static bool depthwise_int8(const qk::Layer& layer, const qk::Conv& conv, const i
     const int taps = layer.inputs, fours = (taps + 3) / 4, padded = layer.blocks * 16;
     auto* at = static_cast<const int8_t**>(qk::scratch(qk::kPointers, int64_t(fours) * 4 * kRowsOfBand * 8));
     if (!at) return false;
-    alignas(64) int32_t sums[16];
+    alignas(64) int32_t sums[16], start[16];
     for (int64_t row = range.row0; row < range.row1; row += kRowsOfBand) {
         const int rows = int(range.row1 - row < kRowsOfBand ? range.row1 - row : kRowsOfBand);
         point_to_taps(conv, image, padded, row, rows, at);
         for (int64_t i = int64_t(taps) * rows; i < int64_t(fours) * 4 * rows; ++i)
             at[i] = image + int64_t(conv.height) * conv.width * padded;
         for (int block = range.block0; block < range.block1; ++block) {
-            const Start start(layer, block);
+            start_of(layer, block, start);
             const Simd::Requantize requantize(layer.multiplier + block * 16, layer.shift + block * 16, layer);
             const int8_t* weight = layer.weight + block * layer.block_bytes;
             const int64_t channel = block * 16;
             for (int r = 0; r < rows; ++r) {
-                Simd::Sums all = Simd::zero();
+                Simd::Sums all = Simd::sums(start);
                 const int8_t* const* tap = at + r;
                 for (int four = 0; four < fours; ++four, tap += 4 * rows)
                     Simd::dot_each(all, Simd::interleave(tap[0] + channel, tap[rows] + channel, tap[2 * rows] + channel, tap[3 * rows] + channel),
                                    Simd::load(weight + four * 64));
                 Simd::store(sums, all);
-                start.add_to(sums, sums);
                 write_block(layer.outputs, pitch, block, row + r, out, [&](int8_t* to) { requantize(sums, to); });
             }
         }

@@ -11,6 +11,7 @@ constexpr int kMostSumsOut = 24 * 16, kRowsOfBand = 96;
 // Copy rows into working memory as the tile wants them: padded to a multiple of 4, and with the sign bit flipped (that is,
 // 128 added) where the instruction takes unsigned inputs. Once a row here instead of once a row and panel in the tile.
 static void prepare_rows(const int8_t* x, int64_t rows, int64_t stride, int k, int k4, int8_t* copy) {
+    if (k == k4 && k == stride) k = k4 = int(rows * k), rows = 1;  // rows without gaps are one long row
     for (int64_t row = 0; row < rows; ++row, x += stride, copy += k4) {
         for (int i = 0; i < k; ++i) copy[i] = int8_t(x[i] ^ Simd::kOffset);
         for (int i = k; i < k4; ++i) copy[i] = 0;  // meets zero weights
@@ -24,12 +25,18 @@ static const int8_t* prepare(const int8_t* x, int64_t rows, int k, int k4) {
     return copy;
 }
 
+// What the sums of a block of 16 outputs start from: its integer bias, less what the offset of unsigned inputs brings in.
+static inline void start_of(const qk::Layer& layer, int block, int32_t* to) {
+    const int32_t *bias = layer.bias + block * 16, *column_sum = layer.column_sum + block * 16;
+    for (int j = 0; j < 16; ++j) to[j] = int32_t(uint32_t(bias[j]) - uint32_t(Simd::kOffset) * uint32_t(column_sum[j]));
+}
+
 // point(row, height, at) sets at[tap * height + r] to the inputs of row + r; `at` has room for taps * kRowsOfBand pointers, so
 // that they are found once a band and serve every panel
 template <class Point, class Finish>
 static void gemm_band(const qk::Layer& layer, int k4, int64_t row0, int rows, int block0, int block1, const int8_t** at,
                       Point point, Finish finish) {
-    alignas(64) int32_t sums[kMostSumsOut];
+    alignas(64) int32_t sums[kMostSumsOut], start[4 * 16];
     constexpr int kFlat = Simd::kMostSums / 4;  // rows of a tile 4 blocks wide: fewest loads where the blocks come in fours
     const int most = kFlat >= 4 && rows >= 4 * kFlat && (block1 - block0) % 4 == 0 ? kFlat : Simd::kMostRows;
     const int groups = (rows + most - 1) / most;
@@ -40,10 +47,11 @@ static void gemm_band(const qk::Layer& layer, int k4, int64_t row0, int rows, in
         point(row0 + row, height = height_of(row, group), at + int64_t(row) * layer.taps);
     for (int block = block0, panel = 0, blocks; panel < panels; ++panel, block += blocks) {
         blocks = (block1 - block + panels - panel - 1) / (panels - panel);
+        for (int b = 0; b < blocks; ++b) start_of(layer, block + b, start + b * 16);
         for (int row = 0, group = 0, height; group < groups; ++group, row += height) {
             height = height_of(row, group);
             const Tile compute = find_tile<Simd::kMostRows, blocks_beside(Simd::kMostRows)>(height, blocks);
-            compute(at + int64_t(row) * layer.taps, layer.taps, k4, layer.weight + block * layer.block_bytes, layer.block_bytes, sums);
+            compute(at + int64_t(row) * layer.taps, layer.taps, k4, layer.weight + block * layer.block_bytes, layer.block_bytes, start, sums);
             for (int b = 0; b < blocks; ++b) finish(block + b, row0 + row, height, sums + b * 16, blocks * 16);
         }
     }
@@ -65,19 +73,6 @@ static bool gemm(const qk::Layer& layer, const int8_t* x, qk::Range range, Finis
     return true;
 }
 
-// What a block of 16 outputs starts from: its integer bias, less what the offset of unsigned inputs brings in.
-struct Start {
-    int32_t value[16];
-    Start(const qk::Layer& layer, int block) {
-        const int32_t *bias = layer.bias + block * 16, *column_sum = layer.column_sum + block * 16;
-        for (int j = 0; j < 16; ++j)
-            value[j] = int32_t(uint32_t(bias[j]) - uint32_t(Simd::kOffset) * uint32_t(column_sum[j]));
-    }
-    void add_to(const int32_t* sums, int32_t* to) const {
-        for (int j = 0; j < 16; ++j) to[j] = int32_t(uint32_t(sums[j]) + uint32_t(value[j]));
-    }
-};
-
 // The last block may be partly filled: compute 16 results, keep those that exist.
 template <class T, class Compute>
 static inline void write_block(int outputs, int64_t stride, int block, int64_t row, T* out, Compute compute) {
@@ -86,7 +81,11 @@ static inline void write_block(int outputs, int64_t stride, int block, int64_t r
     if (count >= 16) return compute(to);
     T all[16];
     compute(all);
-    for (int j = 0; j < count; ++j) to[j] = all[j];
+    const T* from = all;
+    for (int many = 8; many; many /= 2)  // 8, 4, 2 and 1 of them: copies of a fixed size
+        if (count & many) {
+            for (int j = 0; j < many; ++j) *to++ = *from++;
+        }
 }
 
 template <class T, class Compute>
@@ -96,13 +95,9 @@ static inline void write_block(int outputs, int block, int64_t row, T* out, Comp
 
 static inline void finish_int8(const qk::Layer& layer, int block, int64_t row, int rows, const int32_t* sums, int stride,
                                int64_t out_stride, int8_t* out) {
-    const Start start(layer, block);
     const Simd::Requantize requantize(layer.multiplier + block * 16, layer.shift + block * 16, layer);
-    alignas(64) int32_t exact[16];
-    for (int r = 0; r < rows; ++r) {
-        start.add_to(sums + r * stride, exact);
-        write_block(layer.outputs, out_stride, block, row + r, out, [&](int8_t* to) { requantize(exact, to); });
-    }
+    for (int r = 0; r < rows; ++r)
+        write_block(layer.outputs, out_stride, block, row + r, out, [&](int8_t* to) { requantize(sums + r * stride, to); });
 }
 
 static bool linear_int8(const qk::Layer& layer, const int8_t* x, qk::Range range, int8_t* out) {
@@ -113,12 +108,10 @@ static bool linear_int8(const qk::Layer& layer, const int8_t* x, qk::Range range
 
 static bool linear_float(const qk::Layer& layer, const int8_t* x, const float* row_scale, qk::Range range, float* out) {
     return gemm(layer, x, range, [&](int block, int64_t row, int rows, const int32_t* sums, int stride) {
-        const Start start(layer, block);
         const float *scale = layer.scale + block * 16, *bias = layer.real_bias + block * 16;
-        alignas(64) int32_t exact[16];
         for (int r = 0; r < rows; ++r) {
             const float of_row = row_scale ? row_scale[row + r] : 1.0f;
-            start.add_to(sums + r * stride, exact);
+            const int32_t* exact = sums + r * stride;
             write_block(layer.outputs, block, row + r, out, [&](float* to) {
                 for (int j = 0; j < 16; ++j) to[j] = float(exact[j]) * (of_row * scale[j]) + bias[j];
             });

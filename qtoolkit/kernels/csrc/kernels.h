@@ -54,7 +54,9 @@ struct Kernels {
     bool (*linear_float)(const Layer&, const int8_t* x, const float* row_scale, Range, float* out);  // false: no memory
     int8_t* (*prepare_image)(const int8_t* x, int64_t pixels, int64_t pitch, int k, int padded, int32_t zero);  // null: no memory
     bool (*conv_int8)(const Layer&, const Conv&, const int8_t* image, Range, int64_t pitch, int8_t* out);      // false: no memory
+    bool (*conv_patches)(const Layer&, const Conv&, const int8_t* image, Range, int64_t pitch, int8_t* out);
     bool (*depthwise_int8)(const Layer&, const Conv&, const int8_t* image, Range, int64_t pitch, int8_t* out);
+    void (*max_pool)(const int8_t* x, const Conv&, int channels, int8_t* out);
     bool (*quantize)(const float* x, int64_t count, float scale, int32_t zero, int8_t* out);  // false: not finite
     bool (*quantize_row)(const float* x, int64_t count, float* scale, int8_t* out);           // false: not finite
     void (*groupwise)(const Groupwise&, const int8_t* x, const int32_t* input_sums, const float* row_scale, Range, float* out);

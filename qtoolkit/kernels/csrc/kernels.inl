@@ -5,6 +5,7 @@ namespace {
 #include "gemm.h"
 #include "conv.h"
 #include "depthwise.h"
+#include "max_pool.h"
 #include "quantize.h"
 #include "groupwise.h"
 #include "binary.h"
@@ -13,7 +14,7 @@ namespace {
 #include "limits.h"
 
 constexpr qk::Kernels table(const char* name) {
-    return {name, linear_int8, linear_float, prepare_image, conv_int8, depthwise_int8, quantize, quantize_row, groupwise, finite, signs_of_row,
+    return {name, linear_int8, linear_float, prepare_image, conv_int8, conv_patches, depthwise_int8, max_pool, quantize, quantize_row, groupwise, finite, signs_of_row,
             binary, codebook, sparse_row, sparse_batch, peak_int8, peak_float, peak_signs, read_all};
 }
 }  // namespace

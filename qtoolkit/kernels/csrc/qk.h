@@ -21,7 +21,7 @@
 #define QK_API extern "C" __attribute__((visibility("default")))
 #endif
 
-enum : int32_t { QK_ABI = 2, QK_LAYER = 0x314C4B51 /* "QKL1" */, QK_PLAN = 0x31504B51 /* "QKP1" */,
+enum : int32_t { QK_ABI = 3, QK_LAYER = 0x314C4B51 /* "QKL1" */, QK_PLAN = 0x32504B51 /* "QKP2" */,
                QK_GROUPWISE = 0x31474B51 /* "QKG1" */, QK_TABLE = 0x31544B51 /* "QKT1" */,
                QK_SPARSE = 0x31534B51 /* "QKS1" */ };
 
@@ -63,10 +63,22 @@ struct qk_sparse_header {
 
 struct qk_plan_header {
     int32_t magic;            // QK_PLAN
-    int32_t layers;           // that many int64 offsets of layers follow, counted in bytes from the start of the plan
+    int32_t stages;           // that many qk_stage follow, then the layers that they name
     int32_t zero;             // zero point of the quantized input
     float scale;              // its scale
-    int32_t reserved[12];
+    int32_t channels, height, width;  // of an input image; flat inputs are channels of one pixel
+    int32_t reserved[9];
+};
+
+enum qk_kind : int32_t { QK_LINEAR = 0, QK_CONVOLUTION = 1, QK_MAX_POOL = 2 };
+
+struct qk_stage {
+    int64_t from, bytes;      // where its layer lies, from the start of the plan; a pooling has none
+    int32_t kind;             // qk_kind
+    int32_t channels;         // of a convolution's output
+    int32_t kernel[2], stride[2], padding[2], dilation[2];  // of a convolution; a pooling has neither padding nor dilation
+    int32_t groups;
+    int32_t reserved;
 };
 
 enum qk_status : int {
@@ -117,7 +129,9 @@ QK_API int qk_table(const void* layer, int64_t bytes, const float* x, int64_t ro
 QK_API int qk_table_conv(const void* layer, int64_t bytes, const float* x, int64_t images, int64_t channels, const int32_t* geometry,
                          float* out, int64_t n, int threads);
 QK_API int qk_sparse(const void* layer, int64_t bytes, const float* x, int64_t rows, int64_t k, float* out, int64_t n, int threads);
-// A chain of layers in one call: quantize, int8 layers, and the last layer's real output.
+// A whole network in one call: quantize, int8 stages, and the real output of the last, a linear layer. x is (rows, k), where k =
+// channels x height x width in this order; inside, the channels of a pixel lie together, and so a linear layer after images
+// takes its inputs as (height, width, channels).
 QK_API int qk_plan(const void* plan, int64_t bytes, const float* x, int64_t rows, int64_t k, float* out, int64_t n, int threads);
 
 // Make torch call one of these kernels directly for the operator qtoolkit::NAME (torch_ops.cpp). `torch_library` is the handle of

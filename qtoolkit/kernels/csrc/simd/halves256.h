@@ -9,6 +9,10 @@ struct Halves256 {
     struct Weights { __m256i low, high; };
 
     static Sums zero() { return {_mm256_setzero_si256(), _mm256_setzero_si256()}; }
+    static Sums sums(const int32_t* from) {
+        const auto* at = reinterpret_cast<const __m256i*>(from);
+        return {_mm256_loadu_si256(at), _mm256_loadu_si256(at + 1)};
+    }
     static Weights load(const int8_t* w) {
         const auto* at = reinterpret_cast<const __m256i*>(w);
         return {_mm256_loadu_si256(at), _mm256_loadu_si256(at + 1)};

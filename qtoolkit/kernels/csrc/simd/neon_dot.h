@@ -10,6 +10,7 @@ struct Simd {
     static constexpr int kOffset = 0, kMostRows = 4, kMostSums = 4;
 
     static Sums zero() { return {{vdupq_n_s32(0), vdupq_n_s32(0), vdupq_n_s32(0), vdupq_n_s32(0)}}; }
+    static Sums sums(const int32_t* from) { return {{vld1q_s32(from), vld1q_s32(from + 4), vld1q_s32(from + 8), vld1q_s32(from + 12)}}; }
     static Weights load(const int8_t* w) { return {{vld1q_s8(w), vld1q_s8(w + 16), vld1q_s8(w + 32), vld1q_s8(w + 48)}}; }
     static void store(int32_t* to, const Sums& sums) {
         for (int i = 0; i < 4; ++i) vst1q_s32(to + 4 * i, sums.quarter[i]);

@@ -4,9 +4,10 @@
 //   Weights   64 packed bytes: for each of 16 outputs, its weights of 4 neighboring inputs
 //   Inputs    4 neighboring inputs of one row, as every output will see them
 //   Sums      16 running sums, int32
+//   sums(from)                     16 sums that start from something else than zero(): a layer's bias
 //   dot(sums, inputs, weights)     sums[j] += inputs[0] w[j][0] + ... + inputs[3] w[j][3]      exact, also for -128
-//   kOffset   what `prepare` has added to each input (128 where the instruction wants unsigned inputs); `true_sums` takes
-//             kOffset * (sum of the output's weights) away again
+//   kOffset   what `prepare` has added to each input (128 where the instruction wants unsigned inputs); `start_of`
+//             has taken kOffset * (sum of the output's weights) away before
 //   Requantize   turns 16 sums into 16 int8 codes by the rounding rule of reference.py; made once for a block of outputs, so
 //             that only the arithmetic is left for each row
 #pragma once
@@ -19,13 +20,15 @@ struct Simd {
     static constexpr int kOffset = 0, kMostRows = 2, kMostSums = 4;  // the tile: rows, and rows x blocks of 16 outputs
 
     static Sums zero() { return {}; }
+    static Sums sums(const int32_t* from) { Sums all; __builtin_memcpy(all.lane, from, 64); return all; }
     static Inputs spread(const int8_t* x) { return {{x[0], x[1], x[2], x[3]}}; }
     static Weights load(const int8_t* w) { Weights all; __builtin_memcpy(all.byte, w, 64); return all; }
     static void store(int32_t* to, const Sums& sums) { __builtin_memcpy(to, sums.lane, 64); }
 
+    static void add(int32_t& sum, int32_t x) { sum = int32_t(uint32_t(sum) + uint32_t(x)); }  // wraps, as the instructions do
     static void dot(Sums& sums, const Inputs& x, const Weights& w) {
         for (int j = 0; j < 16; ++j)
-            for (int i = 0; i < 4; ++i) sums.lane[j] += x.value[i] * w.byte[4 * j + i];
+            for (int i = 0; i < 4; ++i) add(sums.lane[j], x.value[i] * w.byte[4 * j + i]);
     }
 
     // for depthwise.h: 16 channels of 4 pixels, interleaved as weights are, and sums[j] += x[j][0] w[j][0] + ... + x[j][3] w[j][3]
@@ -35,7 +38,7 @@ struct Simd {
         return x;
     }
     static void dot_each(Sums& sums, const Weights& x, const Weights& w) {
-        for (int i = 0; i < 64; ++i) sums.lane[i / 4] += x.byte[i] * w.byte[i];
+        for (int i = 0; i < 64; ++i) add(sums.lane[i / 4], x.byte[i] * w.byte[i]);
     }
 
     // for groupwise.h: weights of 2 or 4 bits, four or two to a byte; `dot_small` is `dot` for inputs without offset and

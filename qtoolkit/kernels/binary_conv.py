@@ -21,26 +21,21 @@ from qtoolkit.kernels.portable import finite
 from qtoolkit.kernels.table import TableCodes, signs, unpack_table
 
 
-def _check(x: Tensor, layer: Tensor, out_channels: int, kernel: list[int], stride: list[int], padding: list[int], dilation: list[int]) -> None:
+def _check(x: Tensor, layer: Tensor, *_) -> None:
     if not x.dtype.is_floating_point:
         raise ValueError(f"x has dtype {x.dtype}, expected a floating-point dtype; convert it with x.float()")
-    check_geometry(x, out_channels, kernel, stride, padding, dilation)
     as_bytes(layer)
 
 
-_shape = images_shape(None)
-
-
 def _native(x: Tensor, layer: Tensor, out_channels: int, kernel: list[int], stride: list[int], padding: list[int], dilation: list[int]) -> Tensor:
-    images = x.float()
-    out = _shape(images, layer, out_channels, kernel, stride, padding, dilation)
-    return call(library.qk_table_conv, images, layer, out, kernel, stride, padding, dilation,
+    return call(library.qk_table_conv, x.float(), layer, torch.float32, out_channels, kernel, stride, padding, dilation,
                 explain=lambda: _codes(finite(x), layer, out_channels, kernel)).to(x.dtype)
 
 
 def portable_binary_conv2d(x: Tensor, layer: Tensor, out_channels: int, kernel: list[int], stride: list[int], padding: list[int],
                            dilation: list[int]) -> Tensor:
     """The definition in plain torch."""
+    check_geometry(x.shape, out_channels, kernel, stride, padding, dilation)
     codes, images = _codes(x, layer, out_channels, kernel), finite(x).float()
     weight = codes.weight().transpose(1, 2).reshape(out_channels, x.shape[1], *kernel)
     padded = F.pad(signs(images), (padding[1], padding[1], padding[0], padding[0]), value=1.0)
@@ -60,4 +55,4 @@ def _codes(x: Tensor, layer: Tensor, out_channels: int, kernel: list[int]) -> Ta
 
 
 binary_conv2d = ops.register("binary_conv2d(Tensor x, Tensor layer, SymInt out_channels, int[2] kernel, int[2] stride, int[2] padding, "
-                             "int[2] dilation) -> Tensor", portable_binary_conv2d if library is None else _native, _check, _shape)
+                             "int[2] dilation) -> Tensor", portable_binary_conv2d if library is None else _native, _check, images_shape(None))

@@ -19,22 +19,30 @@ static int8_t* prepare_image(const int8_t* x, int64_t pixels, int64_t pitch, int
     return image;
 }
 
-// the taps of output pixels row, row + 1, ...; of a patch inside the image they lie at fixed distances from its corner
+static inline int64_t clamped(int64_t x, int64_t low, int64_t high) { return x < low ? low : x > high ? high : x; }
+
+// The taps of output pixels row, row + 1, ...: those of tap t at [t * height]. Within a line of the output a tap steps by the stride,
+// so its pointers are a straight run, with the border before and after it: no pixel is asked by itself whether it lies inside.
 static inline void point_to_taps(const qk::Conv& conv, const int8_t* image, int k4, int64_t row, int height, const int8_t** at) {
     const int8_t* border = image + int64_t(conv.height) * conv.width * k4;
-    const int64_t down = conv.dilation[0], right = conv.dilation[1];
-    const int64_t last_top = conv.height - 1 - down * (conv.kernel[0] - 1), last_left = conv.width - 1 - right * (conv.kernel[1] - 1);
-    int64_t out_y = row / conv.out_width, out_x = row % conv.out_width;
-    for (int r = 0; r < height; ++r) {
+    const int64_t step = int64_t(conv.stride[1]) * k4;
+    for (int done = 0, many; done < height; done += many, at += many) {
+        const int64_t out_y = (row + done) / conv.out_width, out_x = (row + done) % conv.out_width;
+        many = int(conv.out_width - out_x < height - done ? conv.out_width - out_x : height - done);
         const int64_t top = out_y * conv.stride[0] - conv.padding[0], left = out_x * conv.stride[1] - conv.padding[1];
-        const bool within = top >= 0 && top <= last_top && left >= 0 && left <= last_left;
-        const int8_t** to = at + r;
-        for (int64_t ky = 0, y = top; ky < conv.kernel[0]; ++ky, y += down) {
-            int64_t x = left, offset = (y * conv.width + left) * k4;
-            for (int kx = 0; kx < conv.kernel[1]; ++kx, x += right, offset += right * k4, to += height)
-                *to = within || (y >= 0 && y < conv.height && x >= 0 && x < conv.width) ? image + offset : border;
+        const int8_t** to = at;
+        for (int64_t ky = 0, y = top; ky < conv.kernel[0]; ++ky, y += conv.dilation[0]) {
+            const bool inside = y >= 0 && y < conv.height;
+            for (int64_t kx = 0, x = left; kx < conv.kernel[1]; ++kx, x += conv.dilation[1], to += height) {
+                int64_t first = 0, last = inside ? many : 0;  // of the pixels with 0 <= x + pixel * stride < width
+                if (x < 0) first = clamped((conv.stride[1] - 1 - x) / conv.stride[1], 0, last);
+                if (x + (many - 1) * conv.stride[1] >= conv.width) last = clamped((conv.width - 1 - x + conv.stride[1]) / conv.stride[1], first, last);
+                const int8_t* from = image + (y * conv.width + x) * k4;
+                for (int64_t i = 0; i < first; ++i) to[i] = border;
+                for (int64_t i = first; i < last; ++i) to[i] = from + i * step;
+                for (int64_t i = last; i < many; ++i) to[i] = border;
+            }
         }
-        if (++out_x == conv.out_width) out_x = 0, ++out_y;
     }
 }
 

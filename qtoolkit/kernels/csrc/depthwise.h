@@ -7,34 +7,90 @@
 // the first-level cache, since the filters of neighboring pixels overlap. Arithmetic is small here, so what surrounds it counts:
 // pointers to the taps are found once for a band of pixels and serve every block of channels; biases and multipliers
 // are prepared once for a block and serve every pixel of the band.
+//
+// Registers of 64 bytes do better with 64 channels at once: four loads and eight unpackings, within quarters of a register, give
+// four operands, whose channels come in the order quarter by quarter (`Simd::kWide`). Nothing is put back in order until the
+// codes are bytes; instead weights, biases and multipliers are brought into that order, once for a band.
 #pragma once
+
+struct DepthwiseTaps {  // of a band of pixels: tap t of pixel r at [t * rows + r], filled up to a multiple of 4 taps
+    const int8_t* const* at;
+    int rows, fours;
+};
+
+static DepthwiseTaps taps_of_band(const qk::Layer& layer, const qk::Conv& conv, const int8_t* image, int64_t row, int rows) {
+    const int taps = layer.inputs, fours = (taps + 3) / 4, padded = layer.blocks * 16;
+    auto* at = static_cast<const int8_t**>(qk::scratch(qk::kPointers, int64_t(fours) * 4 * kRowsOfBand * 8));
+    if (!at) return {nullptr, 0, 0};
+    point_to_taps(conv, image, padded, row, rows, at);
+    for (int64_t i = int64_t(taps) * rows; i < int64_t(fours) * 4 * rows; ++i) at[i] = image + int64_t(conv.height) * conv.width * padded;
+    return {at, rows, fours};
+}
+
+static void depthwise_block(const qk::Layer& layer, int block, const DepthwiseTaps& taps, int64_t row, int64_t pitch, int8_t* out) {
+    alignas(64) int32_t sums[16], start[16];
+    start_of(layer, block, start);
+    const Simd::Requantize requantize(layer.multiplier + block * 16, layer.shift + block * 16, layer);
+    const int8_t* weight = layer.weight + block * layer.block_bytes;
+    const int64_t channel = block * 16, rows = taps.rows;
+    for (int r = 0; r < rows; ++r) {
+        Simd::Sums all = Simd::sums(start);
+        const int8_t* const* tap = taps.at + r;
+        for (int four = 0; four < taps.fours; ++four, tap += 4 * rows)
+            Simd::dot_each(all, Simd::interleave(tap[0] + channel, tap[rows] + channel, tap[2 * rows] + channel, tap[3 * rows] + channel),
+                           Simd::load(weight + four * 64));
+        Simd::store(sums, all);
+        write_block(layer.outputs, pitch, block, row + r, out, [&](int8_t* to) { requantize(sums, to); });
+    }
+}
+
+// 64 channels from `block` on. Position 16 j + 4 q + i of an array in the order of `interleave64` is channel 16 q + 4 j + i.
+template <class S>
+static bool depthwise_wide(const qk::Layer& layer, int block, const DepthwiseTaps& taps, int64_t row, int64_t pitch, int8_t* out) {
+    auto* weight = static_cast<int8_t*>(qk::scratch(qk::kPatches, int64_t(taps.fours) * 256));
+    if (!weight) return false;
+    alignas(64) int32_t start[64], multiplier[64], shift[64], in_order[64];
+    for (int b = 0; b < 4; ++b) start_of(layer, block + b, in_order + 16 * b);
+    for (int at = 0; at < 64; ++at) {
+        const int quarter = at / 4 % 4, lane = at / 16 * 4 + at % 4;
+        start[at] = in_order[16 * quarter + lane];
+        multiplier[at] = layer.multiplier[(block + quarter) * 16 + lane], shift[at] = layer.shift[(block + quarter) * 16 + lane];
+        for (int four = 0; four < taps.fours; ++four)
+            __builtin_memcpy(weight + four * 256 + 4 * at, layer.weight + (block + quarter) * layer.block_bytes + four * 64 + 4 * lane, 4);
+    }
+    const typename S::Requantize64 requantize(multiplier, shift, layer);
+    const int64_t channel = block * 16, rows = taps.rows, count = layer.outputs - channel;
+    int8_t* to = out + row * pitch + channel;
+    for (int r = 0; r < rows; ++r, to += pitch) {
+        typename S::Sums all[4] = {S::sums(start), S::sums(start + 16), S::sums(start + 32), S::sums(start + 48)};
+        const int8_t* const* tap = taps.at + r;
+        for (int four = 0; four < taps.fours; ++four, tap += 4 * rows) {
+            typename S::Weights x[4];
+            S::interleave64(tap[0] + channel, tap[rows] + channel, tap[2 * rows] + channel, tap[3 * rows] + channel, x);
+#pragma GCC unroll 4
+            for (int j = 0; j < 4; ++j) S::dot_each(all[j], x[j], S::load(weight + four * 256 + 64 * j));
+        }
+        requantize(all, to, count < 64 ? int(count) : 64);
+    }
+    return true;
+}
 
 static bool depthwise_int8(const qk::Layer& layer, const qk::Conv& conv, const int8_t* image, qk::Range range, int64_t pitch,
                            int8_t* out) {
-    const int taps = layer.inputs, fours = (taps + 3) / 4, padded = layer.blocks * 16;
-    auto* at = static_cast<const int8_t**>(qk::scratch(qk::kPointers, int64_t(fours) * 4 * kRowsOfBand * 8));
-    if (!at) return false;
-    alignas(64) int32_t sums[16], start[16];
     for (int64_t row = range.row0; row < range.row1; row += kRowsOfBand) {
         const int rows = int(range.row1 - row < kRowsOfBand ? range.row1 - row : kRowsOfBand);
-        point_to_taps(conv, image, padded, row, rows, at);
-        for (int64_t i = int64_t(taps) * rows; i < int64_t(fours) * 4 * rows; ++i)
-            at[i] = image + int64_t(conv.height) * conv.width * padded;
-        for (int block = range.block0; block < range.block1; ++block) {
-            start_of(layer, block, start);
-            const Simd::Requantize requantize(layer.multiplier + block * 16, layer.shift + block * 16, layer);
-            const int8_t* weight = layer.weight + block * layer.block_bytes;
-            const int64_t channel = block * 16;
-            for (int r = 0; r < rows; ++r) {
-                Simd::Sums all = Simd::sums(start);
-                const int8_t* const* tap = at + r;
-                for (int four = 0; four < fours; ++four, tap += 4 * rows)
-                    Simd::dot_each(all, Simd::interleave(tap[0] + channel, tap[rows] + channel, tap[2 * rows] + channel, tap[3 * rows] + channel),
-                                   Simd::load(weight + four * 64));
-                Simd::store(sums, all);
-                write_block(layer.outputs, pitch, block, row + r, out, [&](int8_t* to) { requantize(sums, to); });
+        const DepthwiseTaps taps = taps_of_band(layer, conv, image, row, rows);
+        if (!taps.at) return false;
+        int block = range.block0;
+        if constexpr (Simd::kWide) {
+            for (; block + 4 <= range.block1; block += 4)
+                if (!depthwise_wide<Simd>(layer, block, taps, row, pitch, out)) return false;
+            if (block < range.block1 && range.block1 - range.block0 >= 4) {  // the last 64 channels overlap those before
+                if (!depthwise_wide<Simd>(layer, range.block1 - 4, taps, row, pitch, out)) return false;
+                continue;
             }
         }
+        for (; block < range.block1; ++block) depthwise_block(layer, block, taps, row, pitch, out);
     }
     return true;
 }

@@ -31,6 +31,15 @@ struct Simd {
         const __m128i bytes = _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
         return {_mm512_shuffle_epi8(_mm512_permutexvar_epi32(fours, all), _mm512_broadcast_i32x4(bytes))};
     }
+    // the same for 64 channels; x[j] has channels 16 q + 4 j + i at words 4 q + i
+    static constexpr bool kWide = true;
+    static void interleave64(const int8_t* a, const int8_t* b, const int8_t* c, const int8_t* d, Weights* x) {
+        const __m512i p = _mm512_loadu_si512(a), q = _mm512_loadu_si512(b), r = _mm512_loadu_si512(c), s = _mm512_loadu_si512(d);
+        const __m512i first = _mm512_unpacklo_epi8(p, q), second = _mm512_unpacklo_epi8(r, s);
+        const __m512i third = _mm512_unpackhi_epi8(p, q), fourth = _mm512_unpackhi_epi8(r, s);
+        x[0].all = _mm512_unpacklo_epi16(first, second), x[1].all = _mm512_unpackhi_epi16(first, second);
+        x[2].all = _mm512_unpacklo_epi16(third, fourth), x[3].all = _mm512_unpackhi_epi16(third, fourth);
+    }
     static void dot_each(Sums& sums, const Weights& x, const Weights& w) { sums.all = _mm512_dpbusd_epi32(sums.all, x.all, w.all); }
 
     template <int Bits>
@@ -99,10 +108,12 @@ struct Simd {
               zero_(_mm512_set1_epi32(layer.zero)) {}
 
         void operator()(const int32_t* sums, int8_t* out) const {
-            const __m512i s = _mm512_loadu_si512(sums);
+            _mm_storeu_si128(reinterpret_cast<__m128i*>(out), codes(_mm512_loadu_si512(sums)));
+        }
+        __m128i codes(__m512i s) const {
             const __m512i even = clamp(even_.scale(s)), odd = clamp(odd_.scale(_mm512_srli_epi64(s, 32)));
             const __m512i q = _mm512_mask_blend_epi32(0xaaaa, even, _mm512_slli_epi64(odd, 32));
-            _mm_storeu_si128(reinterpret_cast<__m128i*>(out), _mm512_cvtepi32_epi8(_mm512_add_epi32(q, zero_)));
+            return _mm512_cvtepi32_epi8(_mm512_add_epi32(q, zero_));
         }
 
       private:
@@ -118,5 +129,23 @@ struct Simd {
 
         Eight even_, odd_;
         __m512i lowest_, highest_, zero_;
+    };
+
+    class Requantize64 {  // of four sums whose channels are in the order of interleave64
+      public:
+        Requantize64(const int32_t* multiplier, const int32_t* shift, const qk::Layer& layer)
+            : part_{{multiplier, shift, layer}, {multiplier + 16, shift + 16, layer}, {multiplier + 32, shift + 32, layer}, {multiplier + 48, shift + 48, layer}} {}
+
+        void operator()(const Sums* sums, int8_t* out, int count) const {
+            __m512i all = _mm512_castsi128_si512(part_[0].codes(sums[0].all));
+            all = _mm512_inserti32x4(all, part_[1].codes(sums[1].all), 1);
+            all = _mm512_inserti32x4(all, part_[2].codes(sums[2].all), 2);
+            all = _mm512_inserti32x4(all, part_[3].codes(sums[3].all), 3);
+            const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+            _mm512_mask_storeu_epi8(out, count < 64 ? (__mmask64(1) << count) - 1 : ~__mmask64(0), _mm512_permutexvar_epi32(order, all));
+        }
+
+      private:
+        Requantize part_[4];
     };
 };

@@ -22,6 +22,7 @@ struct Halves256 {
         _mm256_storeu_si256(at, sums.low), _mm256_storeu_si256(at + 1, sums.high);
     }
 
+    static constexpr bool kWide = false;  // depthwise.h: 16 channels at a time
     static Weights interleave(const int8_t* a, const int8_t* b, const int8_t* c, const int8_t* d) {
         const auto load16 = [](const int8_t* from) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(from)); };
         const __m128i x = load16(a), y = load16(b), z = load16(c), t = load16(d);

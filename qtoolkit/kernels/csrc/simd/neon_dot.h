@@ -24,6 +24,7 @@ struct Simd {
         for (int i = 0; i < 4; ++i) sums.quarter[i] = vdotq_s32(sums.quarter[i], w.quarter[i], x.all);
     }
 
+    static constexpr bool kWide = false;  // depthwise.h: 16 channels at a time
     static Weights interleave(const int8_t* a, const int8_t* b, const int8_t* c, const int8_t* d) {
         const int8x16x2_t ab = vzipq_s8(vld1q_s8(a), vld1q_s8(b)), cd = vzipq_s8(vld1q_s8(c), vld1q_s8(d));
         Weights x;

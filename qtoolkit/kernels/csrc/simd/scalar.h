@@ -31,6 +31,7 @@ struct Simd {
             for (int i = 0; i < 4; ++i) add(sums.lane[j], x.value[i] * w.byte[4 * j + i]);
     }
 
+    static constexpr bool kWide = false;  // depthwise.h: 16 channels at a time
     // for depthwise.h: 16 channels of 4 pixels, interleaved as weights are, and sums[j] += x[j][0] w[j][0] + ... + x[j][3] w[j][3]
     static Weights interleave(const int8_t* a, const int8_t* b, const int8_t* c, const int8_t* d) {
         Weights x;

@@ -17,6 +17,7 @@ from qtoolkit.kernels.entropy import huffman_decode as entropy_decode, huffman_e
 from qtoolkit.kernels.groupwise import groupwise_linear as ops_groupwise, pack_groupwise
 from qtoolkit.kernels.layer import pack_layer
 from qtoolkit.kernels.reference import quantize_multiplier
+from qtoolkit.kernels.relative_sparse import pack_relative_sparse, relative_sparse_linear as ops_relative
 from qtoolkit.kernels.sparse import pack_sparse, sparse_linear as ops_sparse
 from qtoolkit.kernels.table import pack_binary, pack_codebook, pack_ternary, table_linear as ops_table
 
@@ -151,6 +152,17 @@ def sparse_linear(limits: Limits, seconds: float, quick: bool) -> Iterator[Row]:
                       lambda: 1e6 * max(m * n * k / 10 / limits.get("float"), layer.numel() / limits.get("read", layer.numel())), seconds)
 
 
+def relative_sparse_linear(limits: Limits, seconds: float, quick: bool) -> Iterator[Row]:
+    """Relative index and 255 shared values at 10 % density, 2 bytes a weight, against the same peers, which read 8."""
+    generator = torch.Generator().manual_seed(0)
+    codebook = torch.cat([torch.zeros(1), torch.randn(255, generator=generator)])
+    for m, k, n in [(1, 784, 304), (1, 1024, 1024), (64, 1024, 1024), (1, 4096, 4096)][2 * quick :]:
+        codes = torch.randint(1, 256, (n, k), generator=generator) * (torch.rand(n, k, generator=generator) < 0.1)
+        x, layer, weight = torch.randn(m, k, generator=generator), pack_relative_sparse(codes, codebook), codebook[codes]
+        yield measure("relative index linear, 10 %", f"{m}x{k}x{n}", lambda: ops_relative(x, layer, n), peers.sparse(x, weight) | peers.float_linear(x, weight),
+                      lambda: 1e6 * max(m * n * k / 10 / limits.get("float"), layer.numel() / limits.get("read", layer.numel())), seconds)
+
+
 def huffman_decode(limits: Limits, seconds: float, quick: bool) -> Iterator[Row]:
     """A million symbols of three kinds against zlib's Huffman coder and zstd; the limit is that of writing the symbols."""
     for name, symbols in peers.symbol_streams(1 << 20):
@@ -162,4 +174,5 @@ def huffman_decode(limits: Limits, seconds: float, quick: bool) -> Iterator[Row]
 
 
 ROWS: list[Callable[[Limits, float, bool], Iterator[Row]]] = [
-    int8_linear, dynamic_linear, int8_conv, depthwise, whole_networks, groupwise_linear, table_linear, sign_layers, sparse_linear, huffman_decode]
+    int8_linear, dynamic_linear, int8_conv, depthwise, whole_networks, groupwise_linear, table_linear, sign_layers, sparse_linear,
+    relative_sparse_linear, huffman_decode]

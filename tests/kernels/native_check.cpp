@@ -184,6 +184,37 @@ static std::vector<float> of_sparse(int m, int n, int k) {
     return y;
 }
 
+static std::vector<float> of_relative_sparse(int m, int n, int k) {
+    state = uint64_t(m + 2 * n + 3 * k);
+    std::vector<int32_t> start{0};
+    std::vector<uint8_t> gap, code;
+    for (int o = 0; o < n; ++o) {
+        for (int64_t place = any(0, 40); place < k; place += 1 + gap.back()) {  // `place` lies ahead of the row's last weight
+            gap.push_back(uint8_t(any(0, k - 1 - place < 200 ? k - 1 - place : 200))), code.push_back(uint8_t(any(0, 255)));
+        }
+        start.push_back(int32_t(gap.size()));
+    }
+    const qk_relative_sparse_header head{QK_RELATIVE_SPARSE, n, k, int32_t(gap.size()), {}};
+    auto real = reals(256 + n);
+    real[0] = 0;
+    std::vector<uint8_t> layer(sizeof head);
+    std::memcpy(layer.data(), &head, sizeof head);
+    const auto append = [&](const void* from, size_t bytes) {
+        layer.insert(layer.end(), static_cast<const uint8_t*>(from), static_cast<const uint8_t*>(from) + bytes);
+    };
+    append(real.data(), real.size() * 4), append(start.data(), start.size() * 4), append(gap.data(), gap.size()), append(code.data(), code.size());
+    const auto x = reals(int64_t(m) * k);
+    std::vector<float> y(size_t(m) * n);
+    const auto run = [&] { return qk_relative_sparse(layer.data(), int64_t(layer.size()), x.data(), m, k, y.data(), n, 2); };
+    if (run()) fail("status of relative sparse", qk_isa(), m, n, k);
+    const auto whole = y;
+    if (k < 200 && !gap.empty()) {  // the last weight lies beyond the last input
+        layer[layer.size() - code.size() - 1] = 255;
+        if (run() != QK_BAD_LAYER) fail("a gap beyond the inputs", qk_isa(), m, n, k);
+    }
+    return whole;
+}
+
 // The same on this instruction set as in plain loops: signs to the bit, sums of real numbers but for their rounding.
 template <class Run>
 static void check_real(const char* what, const std::string& isa, bool exact, Run run) {
@@ -344,6 +375,7 @@ int main() {
         for (const auto& s : shapes) {
             for (int bits : {1, 2, 4, 5}) check_real("table", isa, bits <= 2, [&] { return of_table(s[0], s[1], s[2], bits); });
             check_real("sparse", isa, false, [&] { return of_sparse(s[0], s[1], s[2]); });
+            check_real("relative sparse", isa, false, [&] { return of_relative_sparse(s[0], s[1], s[2]); });
         }
         for (int channels : {1, 31, 64, 70})
             for (int bits : {1, 2}) check_real("sign convolution", isa, true, [&] { return of_sign_conv(channels, channels + 3, bits); });

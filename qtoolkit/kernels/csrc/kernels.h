@@ -43,6 +43,13 @@ struct Sparse {
     const int32_t *start, *index;  // start has been checked: 0..count, never falling; index has not
 };
 
+struct RelativeSparse {  // the same weights in 2 bytes each; see relative_sparse.h
+    int32_t outputs, inputs, count;
+    const float *codebook, *bias;  // 256 shared values, the first of them 0
+    const int32_t* start;          // has been checked as that of Sparse
+    const uint8_t *gap, *code;     // gap has not been checked
+};
+
 struct Range {  // the part of the output that one task computes
     int64_t row0, row1;
     int32_t block0, block1;
@@ -66,6 +73,8 @@ struct Kernels {
     void (*codebook)(const Table&, const float* x, Range, float* out);
     void (*sparse_row)(const Sparse&, const float* x, int32_t output0, int32_t output1, float* out);
     void (*sparse_batch)(const Sparse&, const float* columns, int groups, int rows, int32_t output0, int32_t output1, float* out);
+    bool (*relative_row)(const RelativeSparse&, const float* x, int32_t output0, int32_t output1, float* out);  // false: gaps lead outside
+    bool (*relative_batch)(const RelativeSparse&, const float* columns, int groups, int rows, int32_t output0, int32_t output1, float* out);
     double (*peak_int8)(int64_t rounds);   // these four serve qk_limit
     double (*peak_float)(int64_t rounds);
     double (*peak_signs)(int64_t rounds);

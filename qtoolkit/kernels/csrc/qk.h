@@ -23,7 +23,7 @@
 
 enum : int32_t { QK_ABI = 3, QK_LAYER = 0x314C4B51 /* "QKL1" */, QK_PLAN = 0x32504B51 /* "QKP2" */,
                QK_GROUPWISE = 0x31474B51 /* "QKG1" */, QK_TABLE = 0x31544B51 /* "QKT1" */,
-               QK_SPARSE = 0x31534B51 /* "QKS1" */ };
+               QK_SPARSE = 0x31534B51 /* "QKS1" */, QK_RELATIVE_SPARSE = 0x31524B51 /* "QKR1" */ };
 
 struct qk_header {
     int32_t magic;            // QK_LAYER
@@ -59,6 +59,14 @@ struct qk_sparse_header {
     int32_t outputs, inputs, count;  // count: values stored
     int32_t reserved[12];
     // then bias f32 [N], start i32 [N + 1], index i32 [count], value f32 [count]
+};
+
+struct qk_relative_sparse_header {
+    int32_t magic;            // QK_RELATIVE_SPARSE
+    int32_t outputs, inputs, count;  // count: weights stored, fillers included
+    int32_t reserved[12];
+    // then codebook f32 [256], whose first value is 0, bias f32 [N], start i32 [N + 1], gap u8 [count] (zeros skipped before the
+    // weight, counted anew in each row; longer gaps by fillers of gap 255 and code 0), code u8 [count]
 };
 
 struct qk_plan_header {

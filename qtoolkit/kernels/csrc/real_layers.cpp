@@ -1,5 +1,6 @@
 // Layers whose inputs stay real (or shrink to a sign): binary, codebook and sparse, seen from outside: check the bytes,
 // bring the inputs into the form that the kernel wants, share out the work.
+#include <atomic>
 #include <cstring>
 
 #include "kernels.h"
@@ -10,6 +11,12 @@ namespace {
 
 constexpr int64_t kWorthAThread = 1 << 19;  // multiply-adds
 constexpr int32_t kMost = 1 << 24;
+
+bool rows_follow(const int32_t* start, int32_t outputs, int32_t count) {  // each row begins where the one before ends, or later
+    for (int32_t o = 0; o < outputs; ++o)
+        if (start[o] > start[o + 1]) return false;
+    return start[0] >= 0 && start[outputs] <= count;
+}
 
 bool open_sparse(const void* bytes, int64_t size, Sparse& out) {
     qk_sparse_header head;
@@ -22,9 +29,21 @@ bool open_sparse(const void* bytes, int64_t size, Sparse& out) {
     const auto* i32 = reinterpret_cast<const int32_t*>(at) + head.outputs;
     out = {head.outputs, head.inputs, head.count, reinterpret_cast<const float*>(at),
            reinterpret_cast<const float*>(at) + 2 * int64_t(head.outputs) + 1 + head.count, i32, i32 + head.outputs + 1};
-    for (int32_t o = 0; o < head.outputs; ++o)
-        if (i32[o] > i32[o + 1]) return false;
-    return i32[0] >= 0 && i32[head.outputs] <= head.count;
+    return rows_follow(out.start, head.outputs, head.count);
+}
+
+bool open_relative_sparse(const void* bytes, int64_t size, RelativeSparse& out) {
+    qk_relative_sparse_header head;
+    if (!bytes || size < int64_t(sizeof head) || reinterpret_cast<uintptr_t>(bytes) % 4) return false;
+    std::memcpy(&head, bytes, sizeof head);
+    if (head.magic != QK_RELATIVE_SPARSE || head.outputs < 1 || head.inputs < 1 || head.count < 0 || head.outputs > kMost || head.inputs > kMost)
+        return false;
+    if (size - int64_t(sizeof head) != 4 * (256 + 2 * int64_t(head.outputs) + 1) + 2 * int64_t(head.count)) return false;
+    const auto* codebook = reinterpret_cast<const float*>(static_cast<const char*>(bytes) + sizeof head);
+    const auto* start = reinterpret_cast<const int32_t*>(codebook + 256 + head.outputs);
+    const auto* gap = reinterpret_cast<const uint8_t*>(start + head.outputs + 1);
+    out = {head.outputs, head.inputs, head.count, codebook, codebook + 256, start, gap, gap + head.count};
+    return codebook[0] == 0 && rows_follow(start, head.outputs, head.count);
 }
 
 // (rows, k) to (k, wide), zeros where there is no row; 16 inputs at a time, so that every cache line read is used whole
@@ -34,6 +53,31 @@ void to_columns(const float* x, int64_t rows, int64_t k, int64_t wide, float* co
         for (int64_t r = 0; r < wide; ++r)
             for (int64_t i = from; i < to; ++i) columns[i * wide + r] = r < rows ? x[r * k + i] : 0;
     }
+}
+
+// Shares out the work of a sparse layer: 16 to 64 rows of the batch at a time, then the last few one by one.
+template <class L, class Row, class Batch>
+int run_sparse(const L& layer, const float* x, int64_t rows, float* out, int threads, Row one_row, Batch batch) {
+    const int64_t k = layer.inputs, n = layer.outputs;
+    if (!kernels().finite(x, rows * k)) return QK_NOT_FINITE;
+    constexpr int32_t band = 64;  // outputs of one task
+    const int64_t bands = (n + band - 1) / band;
+    threads = worth(threads, rows * layer.count, kWorthAThread);
+    const auto end_of = [&](int64_t task) { return int32_t((task + 1) * band < n ? (task + 1) * band : n); };
+    int64_t row = 0;
+    for (int64_t many; rows - row >= 8; row += many) {
+        const int groups = rows - row > 32 ? 4 : rows - row > 16 ? 2 : 1;
+        many = rows - row < 16 * groups ? rows - row : 16 * groups;
+        auto* columns = static_cast<float*>(scratch(kRowCodes, k * 64 * groups));
+        if (!columns) return QK_NO_MEMORY;
+        to_columns(x + row * k, many, k, 16 * groups, columns);
+        parallel_for(bands, threads, [&](int64_t task) {
+            batch(columns, groups, int(many), int32_t(task * band), end_of(task), out + row * n);
+        });
+    }
+    for (; row < rows; ++row)
+        parallel_for(bands, threads, [&](int64_t task) { one_row(x + row * k, int32_t(task * band), end_of(task), out + row * n); });
+    return QK_OK;
 }
 
 }  // namespace
@@ -91,25 +135,19 @@ int qk_sparse(const void* bytes, int64_t size, const float* x, int64_t rows, int
     Sparse layer;
     if (!open_sparse(bytes, size, layer)) return QK_BAD_LAYER;
     if (rows < 0 || k != layer.inputs || n != layer.outputs) return QK_BAD_SHAPE;
-    if (!kernels().finite(x, rows * k)) return QK_NOT_FINITE;
-    constexpr int32_t band = 64;  // outputs of one task
-    const int64_t bands = (layer.outputs + band - 1) / band;
-    threads = worth(threads, rows * layer.count, kWorthAThread);
-    const auto end_of = [&](int64_t task) { return int32_t((task + 1) * band < n ? (task + 1) * band : n); };
-    int64_t row = 0;
-    for (int64_t many; rows - row >= 8; row += many) {
-        const int groups = rows - row > 32 ? 4 : rows - row > 16 ? 2 : 1;
-        many = rows - row < 16 * groups ? rows - row : 16 * groups;
-        auto* columns = static_cast<float*>(scratch(kRowCodes, k * 64 * groups));
-        if (!columns) return QK_NO_MEMORY;
-        to_columns(x + row * k, many, k, 16 * groups, columns);
-        parallel_for(bands, threads, [&](int64_t task) {
-            kernels().sparse_batch(layer, columns, groups, int(many), int32_t(task * band), end_of(task), out + row * n);
-        });
-    }
-    for (; row < rows; ++row)
-        parallel_for(bands, threads, [&](int64_t task) {
-            kernels().sparse_row(layer, x + row * k, int32_t(task * band), end_of(task), out + row * n);
-        });
-    return QK_OK;
+    return run_sparse(layer, x, rows, out, threads, [&](auto... part) { kernels().sparse_row(layer, part...); },
+                      [&](auto... part) { kernels().sparse_batch(layer, part...); });
+}
+
+int qk_relative_sparse(const void* bytes, int64_t size, const float* x, int64_t rows, int64_t k, float* out, int64_t n, int threads) {
+    RelativeSparse layer;
+    if (!open_relative_sparse(bytes, size, layer)) return QK_BAD_LAYER;
+    if (rows < 0 || k != layer.inputs || n != layer.outputs) return QK_BAD_SHAPE;
+    std::atomic<bool> inside{true};
+    const auto note = [&](bool fits) {
+        if (!fits) inside.store(false, std::memory_order_relaxed);
+    };
+    const int status = run_sparse(layer, x, rows, out, threads, [&](auto... part) { note(kernels().relative_row(layer, part...)); },
+                                  [&](auto... part) { note(kernels().relative_batch(layer, part...)); });
+    return inside ? status : QK_BAD_LAYER;
 }

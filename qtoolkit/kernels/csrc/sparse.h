@@ -14,28 +14,30 @@ static void sparse_row(const qk::Sparse& layer, const float* x, int32_t output0,
     }
 }
 
+struct SparseWeight {
+    int64_t input;
+    float value;
+};
+
 // One output for 16 G rows of the batch. Each value meets G registers of inputs; `kFlight` values are on their way at once, since
-// a multiply-add must wait for the one before on the same sum.
-template <int G>
-static void sparse_output(const qk::Sparse& layer, const float* columns, int32_t o, float* sums) {
+// a multiply-add must wait for the one before on the same sum. `weight(i)` is called for i, i + 1, ... in this order.
+template <int G, class Weight>
+static void sparse_output(const float* columns, int64_t i, int64_t end, float bias, Weight weight, float* sums) {
     constexpr int kFlight = Simd::kMostSums >= 16 ? 2 : 1;
-    const uint32_t last = uint32_t(layer.inputs - 1);
     Simd::Reals sum[kFlight][G];
 #pragma GCC unroll 4
-    for (int g = 0; g < G; ++g) sum[0][g] = Simd::reals(layer.bias[o]);
+    for (int g = 0; g < G; ++g) sum[0][g] = Simd::reals(bias);
 #pragma GCC unroll 4
     for (int f = 1; f < kFlight; ++f)
 #pragma GCC unroll 4
         for (int g = 0; g < G; ++g) sum[f][g] = Simd::reals(0.0f);
-    const auto add = [&](Simd::Reals* to, int64_t i) __attribute__((always_inline)) {
-        const uint32_t index = uint32_t(layer.index[i]);
-        const float* column = columns + int64_t(index < last ? index : last) * (16 * G);
-        const Simd::Reals value = Simd::reals(layer.value[i]);
+    const auto add = [&](Simd::Reals* to, int64_t at) __attribute__((always_inline)) {
+        const SparseWeight one = weight(at);
+        const float* column = columns + one.input * (16 * G);
+        const Simd::Reals value = Simd::reals(one.value);
 #pragma GCC unroll 4
         for (int g = 0; g < G; ++g) Simd::multiply_add(to[g], value, Simd::load(column + 16 * g));
     };
-    int64_t i = layer.start[o];
-    const int64_t end = layer.start[o + 1];
     for (; i + kFlight <= end; i += kFlight)
 #pragma GCC unroll 4
         for (int f = 0; f < kFlight; ++f) add(sum[f], i + f);
@@ -47,18 +49,31 @@ static void sparse_output(const qk::Sparse& layer, const float* columns, int32_t
     }
 }
 
-template <int G>
-static void sparse_groups(const qk::Sparse& layer, const float* columns, int rows, int32_t output0, int32_t output1, float* out) {
+// `one_output(o, sums)` for every output
+template <int G, class Output>
+static void sparse_groups(int32_t outputs, int rows, int32_t output0, int32_t output1, float* out, Output one_output) {
     float sums[16][16 * G];  // of 16 outputs: a row of `out` then receives a whole cache line
     for (int32_t o = output0, many; o < output1; o += many) {
         many = output1 - o < 16 ? output1 - o : 16;
-        for (int j = 0; j < many; ++j) sparse_output<G>(layer, columns, o + j, sums[j]);
+        for (int j = 0; j < many; ++j) one_output(o + j, sums[j]);
         for (int r = 0; r < rows; ++r)
-            for (int j = 0; j < many; ++j) out[int64_t(r) * layer.outputs + o + j] = sums[j][r];
+            for (int j = 0; j < many; ++j) out[int64_t(r) * outputs + o + j] = sums[j][r];
     }
+}
+
+template <int G>
+static void sparse_wide(const qk::Sparse& layer, const float* columns, int rows, int32_t output0, int32_t output1, float* out) {
+    const uint32_t last = uint32_t(layer.inputs - 1);
+    const auto weight = [&](int64_t i) __attribute__((always_inline)) {
+        const uint32_t index = uint32_t(layer.index[i]);
+        return SparseWeight{int64_t(index < last ? index : last), layer.value[i]};
+    };
+    sparse_groups<G>(layer.outputs, rows, output0, output1, out, [&](int32_t o, float* sums) {
+        sparse_output<G>(columns, layer.start[o], layer.start[o + 1], layer.bias[o], weight, sums);
+    });
 }
 
 // columns: (inputs, 16 groups rows of the batch), groups 1, 2 or 4; out: (16 groups, outputs), of which `rows` are wanted
 static void sparse_batch(const qk::Sparse& layer, const float* columns, int groups, int rows, int32_t output0, int32_t output1, float* out) {
-    (groups == 1 ? sparse_groups<1> : groups == 2 ? sparse_groups<2> : sparse_groups<4>)(layer, columns, rows, output0, output1, out);
+    (groups == 1 ? sparse_wide<1> : groups == 2 ? sparse_wide<2> : sparse_wide<4>)(layer, columns, rows, output0, output1, out);
 }

@@ -6,6 +6,7 @@
     HuffmanCode, encode, decode        codes as short as their frequencies allow              huffman.py
     Mixer, encode_codes                beyond Huffman: adaptive arithmetic coding             arithmetic.py, context.py
     compress, decompress, inspect      a model, one file, the model again                     pipeline.py
+    load_sparse                        a model that computes from the compressed weights      sparse_layers.py
 
     >>> import tempfile, torch
     >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(784, 10))
@@ -23,9 +24,10 @@ from qtoolkit.compression.pipeline import (ContextRecipe, LayerRecipe, Recipe, c
 from qtoolkit.compression.pruning import GradualPruning, Masks, prune_, sensitivity_scan
 from qtoolkit.compression.report import LayerReport, Report
 from qtoolkit.compression.sections import best_index_bits
+from qtoolkit.compression.sparse_layers import load_sparse
 from qtoolkit.compression.songhan import caffe_alexnet, import_songhan
 from qtoolkit.compression.weight_sharing import share, share_, unshare_
 
 __all__ = ["BadFile", "ContextRecipe", "GradualPruning", "LayerRecipe", "LayerReport", "Masks", "Recipe", "Report", "best_index_bits",
-           "caffe_alexnet", "compress", "decompress", "evaluate", "evaluated", "import_songhan", "inspect", "paper_recipe", "prune_", "sensitivity_scan", "share",
+           "caffe_alexnet", "compress", "decompress", "evaluate", "evaluated", "import_songhan", "inspect", "load_sparse", "paper_recipe", "prune_", "sensitivity_scan", "share",
            "share_", "unshare_"]

@@ -151,31 +151,37 @@ def decompress(path: str | Path, model: nn.Module | None = None, max_decoded_byt
     """
     content = container.read(path, max_decoded_bytes)
     tensors = read_tensors(content)
-    description = next((s.body for s in content.sections if s.kind == sections.ARCHITECTURE), None)
-    if model is None and description is None:
-        raise ValueError(f"{path} holds tensors but no description of its network, expected model=...; give the network they belong to")
     built = model is None
-    model = architecture.build(description, {name: tuple(t.shape) for name, t in tensors.items()}) if built else model
-    _check_fit(path, tensors, model)
+    model = described(path, content, tensors) if built else model
+    check_fit(path, tensors, model)
     model.load_state_dict(tensors, assign=built)
     return model.eval()
 
 
-def read_tensors(content: Container) -> dict[str, Tensor]:
-    """Every tensor of a file by name, decoded; together exactly the bytes that the header announced."""
+def described(path: str | Path, content: Container, tensors: Mapping[str, Tensor]) -> nn.Module:
+    """The network that a file describes, on the meta device. Raises ValueError if it describes none, BadFile for a damaged description."""
+    description = next((s.body for s in content.sections if s.kind == sections.ARCHITECTURE), None)
+    if description is None:
+        raise ValueError(f"{path} holds tensors but no description of its network, expected model=...; give the network they belong to")
+    return architecture.build(description, {name: tuple(t.shape) for name, t in tensors.items()})
+
+
+def read_tensors(content: Container, decode: Callable[[Section, Budget], object] = sections.decode) -> dict:
+    """Every tensor of a file by name, as `decode` makes it; together exactly the bytes that the header announced."""
     budget, tensors = Budget(content.decoded_bytes), {}
     for section in content.sections:
         if section.kind == sections.ARCHITECTURE:
             continue
         if section.name in tensors:
             raise BadFile(f"two sections are named '{section.name}'; the file is damaged")
-        tensors[section.name] = sections.decode(section, budget)
+        tensors[section.name] = decode(section, budget)
     if budget.left:
         raise BadFile(f"the header announces {budget.left} bytes that no section holds; the file is damaged")
     return tensors
 
 
-def _check_fit(path: str | Path, tensors: Mapping[str, Tensor], model: nn.Module) -> None:
+def check_fit(path: str | Path, tensors: Mapping[str, Tensor], model: nn.Module) -> None:
+    """Raise BadFile unless names, shapes and dtypes of `tensors` are those of the model's state_dict."""
     state = model.state_dict()
     if missing := set(state) ^ set(tensors):
         raise BadFile(f"{path} was made from another network: {sorted(missing)[:3]} are in only one of file and model")

@@ -18,6 +18,7 @@ from qtoolkit.kernels._lib import library
 from qtoolkit.kernels.layer import as_bytes
 
 _MAGIC, ENTRIES = 0x31524B51, 256
+_PART = 1 << 18             # weights packed together, so that packing a large layer needs little memory
 _HEADER = struct.Struct("<4i48x")
 
 
@@ -76,20 +77,31 @@ def pack_places(place: Tensor, code: Tensor, codebook: Tensor, shape: tuple[int,
     n, k = shape
     bias = torch.zeros(n) if bias is None else bias.detach().float()
     _check_parts(place, code, codebook, shape, bias)
-    row, column = place // k, place % k
-    first = row.diff(prepend=row.new_tensor([-1])) != 0
-    skipped = torch.where(first, column, column.diff(prepend=column.new_zeros(1)) - 1)
-    fillers = skipped >> 8
-    entry = (fillers + 1).cumsum(0) - 1
-    gap = torch.full((int(fillers.sum()) + place.numel(),), 255, dtype=torch.uint8)
-    gap[entry] = (skipped & 255).to(torch.uint8)
-    codes = torch.zeros_like(gap)
-    codes[entry] = code.to(torch.uint8)
-    start = torch.zeros(n + 1, dtype=torch.int64).scatter_add_(0, row + 1, fillers + 1).cumsum(0).to(torch.int32)
+    gaps, codes, entries, before = [], [], torch.zeros(n + 1, dtype=torch.int64), -1
+    for part, its_code in zip(place.split(_PART), code.split(_PART)):
+        for made, to in zip(_entries(part.long(), its_code, k, before, entries), (gaps, codes)):
+            to.append(made)
+        before = int(part[-1]) if part.numel() else -1
     book = torch.zeros(ENTRIES)
     book[: codebook.numel()] = codebook.detach()
-    header = torch.frombuffer(bytearray(_HEADER.pack(_MAGIC, n, k, gap.numel())), dtype=torch.uint8)
-    return torch.cat([header, *(part.contiguous().view(torch.uint8) for part in (book, bias, start)), gap, codes])
+    start = entries.cumsum(0).to(torch.int32)
+    header = torch.frombuffer(bytearray(_HEADER.pack(_MAGIC, n, k, int(start[-1]))), dtype=torch.uint8)
+    return torch.cat([header, *(part.contiguous().view(torch.uint8) for part in (book, bias, start)), *gaps, *codes])
+
+
+def _entries(place: Tensor, code: Tensor, k: int, before: int, entries: Tensor) -> tuple[Tensor, Tensor]:
+    """Gaps and codes of some neighboring weights, fillers included; `before` is the place ahead of them. Counts them by row in `entries`."""
+    row = place // k
+    previous = torch.cat([place.new_tensor([before]), place[:-1]])
+    skipped = place - torch.maximum(previous, row * k - 1) - 1
+    fillers = skipped >> 8
+    entry = (fillers + 1).cumsum(0) - 1
+    gaps = torch.full((int(fillers.sum()) + place.numel(),), 255, dtype=torch.uint8)
+    gaps[entry] = (skipped & 255).to(torch.uint8)
+    codes = torch.zeros_like(gaps)
+    codes[entry] = code.to(torch.uint8)
+    entries.scatter_add_(0, row + 1, fillers + 1)
+    return gaps, codes
 
 
 def _check_parts(place: Tensor, code: Tensor, codebook: Tensor, shape: tuple[int, int], bias: Tensor) -> None:

@@ -102,11 +102,10 @@ def load_sparse(path: str | Path, model: nn.Module | None = None, max_decoded_by
     built = model is None
     model = described(path, content, shapes) if built else model
     check_fit(path, shapes, model)
-    ready = {name: tensors.pop(f"{name}.weight".lstrip(".")) for name in _fitting(model, tensors)}
-    layers = {name: _sparse(model.get_submodule(name), weight, tensors.pop(f"{name}.bias".lstrip("."), None)) for name, weight in ready.items()}
+    layers = {name: _sparse(model.get_submodule(name), *_pop(tensors, name)) for name in _fitting(model, tensors)}
+    if "" in layers:
+        return layers[""].eval()
     for name, layer in layers.items():
-        if not name:
-            return layer.eval()
         model.set_submodule(name, layer)
     rest = {name: t.dense() if isinstance(t, Nonzeros) else t for name, t in tensors.items()}
     model.load_state_dict(rest | {f"{name}.layer": layer.layer for name, layer in layers.items()}, assign=built)
@@ -128,12 +127,17 @@ def _fitting(model: nn.Module, tensors: dict[str, Tensor | Nonzeros]) -> list[st
     """Names of the layers that can compute from their nonzeros."""
     names = []
     for name, module in model.named_modules():
-        weight = tensors.get(f"{name}.weight".lstrip("."))
+        weight, bias = (tensors.get(f"{name}.{part}".lstrip(".")) for part in ("weight", "bias"))
         plain = type(module) is nn.Conv2d and module.groups == 1 and module.padding_mode == "zeros" and isinstance(module.padding, tuple)
-        if isinstance(weight, Nonzeros) and (type(module) is nn.Linear or plain):
+        if isinstance(weight, Nonzeros) and (type(module) is nn.Linear or plain) and (bias is None or bias.isfinite().all()):
             if weight.dtype in _DTYPES and weight.codebook.numel() <= ENTRIES and math.prod(weight.shape) and weight.codebook.isfinite().all():
                 names.append(name)
     return names
+
+
+def _pop(tensors: dict[str, Tensor | Nonzeros], name: str) -> tuple[Nonzeros, Tensor | None]:
+    """Weight and bias of a layer, taken out of `tensors`: what is packed needs no room twice."""
+    return tensors.pop(f"{name}.weight".lstrip(".")), tensors.pop(f"{name}.bias".lstrip("."), None)
 
 
 def _sparse(module: nn.Module, weight: Nonzeros, bias: Tensor | None) -> SparseLinear:

@@ -137,6 +137,7 @@ QK_API int qk_table(const void* layer, int64_t bytes, const float* x, int64_t ro
 QK_API int qk_table_conv(const void* layer, int64_t bytes, const float* x, int64_t images, int64_t channels, const int32_t* geometry,
                          float* out, int64_t n, int threads);
 QK_API int qk_sparse(const void* layer, int64_t bytes, const float* x, int64_t rows, int64_t k, float* out, int64_t n, int threads);
+QK_API int qk_relative_sparse(const void* layer, int64_t bytes, const float* x, int64_t rows, int64_t k, float* out, int64_t n, int threads);
 // A whole network in one call: quantize, int8 stages, and the real output of the last, a linear layer. x is (rows, k), where k =
 // channels x height x width in this order; inside, the channels of a pixel lie together, and so a linear layer after images
 // takes its inputs as (height, width, channels).

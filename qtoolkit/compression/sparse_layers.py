@@ -88,6 +88,7 @@ def load_sparse(path: str | Path, model: nn.Module | None = None, max_decoded_by
     layers replaced; without one, no dense weight is made (a layer coded by context passes through one int32 code a weight).
     Layers that the kernel does not fit are decoded as usual: groups, other paddings than zeros, more than 255 shared values, float64.
     Raises what `decompress` raises, before anything is changed. Source: Han, Mao and Dally 2016, section 4; Han et al. 2016 (EIE).
+    See: book/chapters/19-a-network-in-a-file.ipynb#fallacies-and-pitfalls
 
     >>> import tempfile
     >>> from qtoolkit.compression import LayerRecipe, Recipe, compress

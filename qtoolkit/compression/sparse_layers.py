@@ -18,6 +18,7 @@ from qtoolkit.compression import container, sections
 from qtoolkit.compression.bodies import Budget
 from qtoolkit.compression.container import MAX_DECODED_BYTES, Section
 from qtoolkit.compression.pipeline import check_fit, described, read_tensors
+from qtoolkit.kernels.conv_layer import window_positions
 from qtoolkit.kernels.relative_sparse import ENTRIES, pack_places, relative_sparse_linear
 
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16)
@@ -75,8 +76,8 @@ class SparseConv2d(SparseLinear):
         """The convolution: every patch of the images is one row."""
         if x.dim() == 3:
             return self(x[None])[0]
-        extents = zip(x.shape[2:], *self.window.values())
-        size = [(extent + 2 * pad - dilation * (kernel - 1) - 1) // stride + 1 for extent, kernel, dilation, pad, stride in extents]
+        geometry = (self.window[name] for name in ("kernel_size", "stride", "padding", "dilation"))
+        size = [window_positions(*axis) for axis in zip(x.shape[2:], *geometry)]
         rows = super().forward(F.unfold(x, **self.window).transpose(1, 2))
         return rows.transpose(1, 2).unflatten(2, size)
 

@@ -9,7 +9,8 @@
     sparse           sparse weights in compressed rows
     relative_sparse  the same in 2 bytes a weight, as Deep Compression stores them
     entropy          Huffman decoding and encoding
-    layer            weights, biases and scales packed into the bytes that an operator takes
+    layer            weights, biases and scales packed into the bytes that an operator takes (conv_layer: those of a convolution)
+    plan             a whole integer network packed into bytes: linear layers, convolutions, max-poolings
     reference        the arithmetic in a few lines of torch: the definition that every integer kernel meets bit for bit
     bench            all of it timed beside its peers and the machine's limits (`qt bench`)
 

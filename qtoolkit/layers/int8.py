@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from qtoolkit.kernels import ops, reference
-from qtoolkit.kernels.conv_layer import pack_conv
+from qtoolkit.kernels.conv_layer import pack_conv, window_positions
 from qtoolkit.kernels.layer import pack_layer, unpack_layer
 from qtoolkit.kernels.plan import Convolution, MaxPool, Stage, pack_plan
 from qtoolkit.quantizers import Affine, PerChannel, Scheme
@@ -84,15 +84,11 @@ class Int8DynamicConv2d(nn.Module):
         if x.dim() != 4 or x.shape[1] != self.in_channels:
             raise ValueError(f"x has shape {tuple(x.shape)}, expected (batch, {self.in_channels}, height, width)")
         x = F.pad(x, self.margin, mode="constant" if self.margin_mode == "zeros" else self.margin_mode)
-        height, width = map(self._positions, x.shape[2:], self.kernel_size, self.stride, self.dilation)
+        height, width = map(window_positions, x.shape[2:], self.kernel_size, self.stride, (0, 0), self.dilation)  # padded already
         patches = F.unfold(x, self.kernel_size, self.dilation, stride=self.stride).transpose(1, 2).chunk(self.groups, dim=2)
         each = self.out_channels // self.groups
         outputs = [ops.int8_dynamic_linear(rows, self.get_buffer(f"layer{i}"), each) for i, rows in enumerate(patches)]
         return torch.cat(outputs, dim=2).transpose(1, 2).reshape(x.shape[0], self.out_channels, height, width)
-
-    @staticmethod
-    def _positions(size: int, kernel: int, stride: int, dilation: int) -> int:
-        return (size - dilation * (kernel - 1) - 1) // stride + 1
 
     def extra_repr(self) -> str:
         return f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}, groups={self.groups}"

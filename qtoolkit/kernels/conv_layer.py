@@ -12,8 +12,10 @@ from qtoolkit.kernels.layer import LayerCodes, pack_layer, unpack_layer
 def pack_conv(weight: Tensor, bias: Tensor | None = None, *, groups: int = 1, **parts) -> Tensor:
     """The bytes of a convolution: weight (out, in / groups, height, width) int8; everything else as in `layer.pack_layer`.
 
-    >>> pack_conv(torch.ones(2, 3, 3, 3, dtype=torch.int8), shift=torch.tensor(8), multiplier=torch.tensor(2**7)).numel()
+    >>> pack_conv(torch.ones(2, 4, 3, 3, dtype=torch.int8)).numel()                      # 64 + 6*4*16 + 9 taps * 64
     1024
+    >>> pack_conv(torch.ones(2, 3, 3, 3, dtype=torch.int8)).numel()                      # patches: 64 + 6*4*16 + 7*64
+    896
     >>> pack_conv(torch.ones(16, 1, 3, 3, dtype=torch.int8), groups=16).numel()          # depthwise: 64 + 6*4*16 + 3*64
     640
     """

@@ -26,11 +26,22 @@ class SharedKept:
     codes: Tensor       # (kept,)   int16, 1 .. K
     codebook: Tensor    # (1 + K,)  codebook[0] = 0
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weight."""
+        return self.codebook.dtype
+
     def all_codes(self) -> Tensor:
         """A code for every weight of the layer, int16, shaped like it; 0 = pruned."""
         codes = torch.zeros(self.shape, dtype=torch.int16)
         codes.view(-1)[self.places] = self.codes
         return codes
+
+    def dense(self) -> Tensor:
+        """The weight itself."""
+        weight = self.codebook.new_zeros(self.shape)
+        weight.view(-1)[self.places] = self.codebook[self.codes.int()]
+        return weight
 
     def revalued(self, codebook: Tensor) -> "SharedKept":
         """The layer with another value for every code: equal values become one code, weights that become 0 are left out."""

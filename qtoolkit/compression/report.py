@@ -37,6 +37,13 @@ class LayerReport:
     percent_pq: float | None            # the section without Huffman coding, codebook included
     percent_pqh: float                  # the section as it is
 
+    def columns(self) -> dict:
+        """The columns of the paper's tables, plain values for a results file; what a layer coded by context does not have is None."""
+        kept = ("name", "weights", "kept", "bytes", "weight_bits", "index_bits")
+        measured = ("kept_percent", "weight_bits_huffman", "index_bits_huffman", "percent_pq", "percent_pqh")
+        rounded = {name: None if (value := getattr(self, name)) is None else round(value, 3) for name in measured}
+        return {name: getattr(self, name) for name in kept} | rounded
+
 
 @dataclass(frozen=True)
 class Report:

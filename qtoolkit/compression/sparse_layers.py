@@ -7,7 +7,6 @@ computes from the same form, so that memory traffic shrinks too. Here the proces
 """
 
 import math
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 from qtoolkit.compression import container, sections
 from qtoolkit.compression.bodies import Budget
 from qtoolkit.compression.container import MAX_DECODED_BYTES, Section
+from qtoolkit.compression.kept import SharedKept
 from qtoolkit.compression.pipeline import check_fit, described, read_tensors
 from qtoolkit.kernels.conv_layer import window_positions
 from qtoolkit.kernels.relative_sparse import ENTRIES, pack_places, relative_sparse_linear
@@ -24,37 +24,20 @@ from qtoolkit.kernels.relative_sparse import ENTRIES, pack_places, relative_spar
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
 
-@dataclass(frozen=True)
-class Nonzeros:
-    """A weight as what is not zero: flat places (count,), increasing, and codes (count,), with W[place] = codebook[code]."""
-
-    shape: tuple[int, ...]
-    dtype: torch.dtype
-    place: Tensor
-    code: Tensor
-    codebook: Tensor
-
-    def dense(self) -> Tensor:
-        """The weight itself."""
-        weight = torch.zeros(self.shape, dtype=self.dtype)
-        weight.view(-1)[self.place.long()] = self.codebook[self.code.long()]
-        return weight
-
-
 class SparseLinear(nn.Module):
     """y = x W^T + b with W as gaps and codes: x (..., in_features), result (..., out_features). For inference only.
 
     Source: Han, Mao and Dally 2016, section 4; Han et al. 2016 (EIE), equation 3.
 
-    >>> weight = Nonzeros((2, 3), torch.float32, torch.tensor([1, 5]), torch.tensor([1, 1]), torch.tensor([0.0, 2.0]))
+    >>> weight = SharedKept((2, 3), torch.tensor([1, 5]), torch.tensor([1, 1]), torch.tensor([0.0, 2.0]))
     >>> SparseLinear(weight)(torch.tensor([1.0, 10.0, 100.0]))
     tensor([ 20., 200.])
     """
 
-    def __init__(self, weight: Nonzeros, bias: Tensor | None = None):
+    def __init__(self, weight: SharedKept, bias: Tensor | None = None):
         super().__init__()
         self.out_features, self.in_features = weight.shape[0], math.prod(weight.shape[1:])
-        self.register_buffer("layer", pack_places(weight.place, weight.code, weight.codebook.float(), (self.out_features, self.in_features), bias))
+        self.register_buffer("layer", pack_places(weight.places, weight.codes, weight.codebook.float(), (self.out_features, self.in_features), bias))
 
     def forward(self, x: Tensor) -> Tensor:
         """x W^T + b."""
@@ -68,7 +51,7 @@ class SparseLinear(nn.Module):
 class SparseConv2d(SparseLinear):
     """A convolution without groups as `SparseLinear` of its patches: x (images, channels, height, width), zero padding."""
 
-    def __init__(self, weight: Nonzeros, bias: Tensor | None, conv: nn.Conv2d):
+    def __init__(self, weight: SharedKept, bias: Tensor | None, conv: nn.Conv2d):
         super().__init__(weight, bias)
         self.window = dict(kernel_size=conv.kernel_size, dilation=conv.dilation, padding=conv.padding, stride=conv.stride)
 
@@ -109,12 +92,12 @@ def load_sparse(path: str | Path, model: nn.Module | None = None, max_decoded_by
         return layers[""].eval()
     for name, layer in layers.items():
         model.set_submodule(name, layer)
-    rest = {name: t.dense() if isinstance(t, Nonzeros) else t for name, t in tensors.items()}
+    rest = {name: t.dense() if isinstance(t, SharedKept) else t for name, t in tensors.items()}
     model.load_state_dict(rest | {f"{name}.layer": layer.layer for name, layer in layers.items()}, assign=built)
     return model.eval()
 
 
-def _decode(section: Section, budget: Budget) -> Tensor | Nonzeros:
+def _decode(section: Section, budget: Budget) -> Tensor | SharedKept:
     """A section as its nonzeros where it is coded that way, as a tensor otherwise."""
     if section.kind not in (sections.SHARED, sections.CONTEXT):
         return sections.decode(section, budget)
@@ -122,25 +105,25 @@ def _decode(section: Section, budget: Budget) -> Tensor | Nonzeros:
     kept = shared.codes != 0
     integer = torch.int32 if math.prod(shared.shape) < 2**31 else torch.int64
     place = shared.gaps.cumsum(0, dtype=integer).sub_(1)[kept] if shared.index_bits else torch.nonzero(kept).flatten().to(integer)
-    return Nonzeros(shared.shape, shared.dtype, place, shared.codes[kept].to(torch.int16), shared.codebook)
+    return SharedKept(shared.shape, place, shared.codes[kept].to(torch.int16), shared.codebook)
 
 
-def _fitting(model: nn.Module, tensors: dict[str, Tensor | Nonzeros]) -> list[str]:
+def _fitting(model: nn.Module, tensors: dict[str, Tensor | SharedKept]) -> list[str]:
     """Names of the layers that can compute from their nonzeros."""
     names = []
     for name, module in model.named_modules():
         weight, bias = (tensors.get(f"{name}.{part}".lstrip(".")) for part in ("weight", "bias"))
         plain = type(module) is nn.Conv2d and module.groups == 1 and module.padding_mode == "zeros" and isinstance(module.padding, tuple)
-        if isinstance(weight, Nonzeros) and (type(module) is nn.Linear or plain) and (bias is None or bias.isfinite().all()):
+        if isinstance(weight, SharedKept) and (type(module) is nn.Linear or plain) and (bias is None or bias.isfinite().all()):
             if weight.dtype in _DTYPES and weight.codebook.numel() <= ENTRIES and math.prod(weight.shape) and weight.codebook.isfinite().all():
                 names.append(name)
     return names
 
 
-def _pop(tensors: dict[str, Tensor | Nonzeros], name: str) -> tuple[Nonzeros, Tensor | None]:
+def _pop(tensors: dict[str, Tensor | SharedKept], name: str) -> tuple[SharedKept, Tensor | None]:
     """Weight and bias of a layer, taken out of `tensors`: what is packed needs no room twice."""
     return tensors.pop(f"{name}.weight".lstrip(".")), tensors.pop(f"{name}.bias".lstrip("."), None)
 
 
-def _sparse(module: nn.Module, weight: Nonzeros, bias: Tensor | None) -> SparseLinear:
+def _sparse(module: nn.Module, weight: SharedKept, bias: Tensor | None) -> SparseLinear:
     return SparseConv2d(weight, bias, module) if isinstance(module, nn.Conv2d) else SparseLinear(weight, bias)

@@ -53,14 +53,13 @@ def measure(path: Path, what: str) -> str:
     """One row of the table, measured in this process: "write" makes the file, "read" decodes it; `what` is "vgg-16 read", "1000 write"."""
     name, verb = what.split()
     _warm_up(path)
-    before = _peak_bytes()
     if verb == "write":
         model = vgg16() if name == "vgg-16" else _square(int(name))
         dense, before = sum(t.nbytes for t in model.state_dict().values()), _peak_bytes()
         recipe = paper_recipe(name, model) if name == "vgg-16" else Recipe(LayerRecipe(0.1, 5, 5))
         run = partial(compress, model, path, recipe)
     else:
-        run = partial(decompress, path)
+        run, before = partial(decompress, path), _peak_bytes()
         dense = sum(t.nbytes for t in run().state_dict().values())
     first, peak = _seconds(run), _peak_bytes()
     return _row(name, verb, dense, min(first, *(_seconds(run) for _ in range(2))), peak - before)

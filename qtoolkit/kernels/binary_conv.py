@@ -28,7 +28,7 @@ def _check(x: Tensor, layer: Tensor, *_) -> None:
 
 
 def _native(x: Tensor, layer: Tensor, out_channels: int, kernel: list[int], stride: list[int], padding: list[int], dilation: list[int]) -> Tensor:
-    return call(library.qk_table_conv, x.float(), layer, torch.float32, out_channels, kernel, stride, padding, dilation,
+    return call(library.qk_table_conv, x.float(), layer, torch.float32, out_channels, kernel, stride, padding, dilation, 1,
                 explain=lambda: _codes(finite(x), layer, out_channels, kernel)).to(x.dtype)
 
 

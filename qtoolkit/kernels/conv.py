@@ -66,7 +66,7 @@ def _prepared(shape: tuple[int, ...], out_channels: int, kernel: Pair, stride: P
 
 def call(function, x: Tensor, layer: Tensor, dtype: torch.dtype, out_channels: int, *geometry, explain) -> Tensor:
     """The result of a C function of convolutions; `explain()` raises what is wrong, once something is. geometry: kernel to dilation, groups."""
-    *pairs, groups = geometry if len(geometry) == 5 else (*geometry, 1)
+    *pairs, groups = geometry
     size, strides, numbers = _prepared(tuple(x.shape), out_channels, *map(tuple, pairs), groups)
     x = x.contiguous(memory_format=torch.channels_last)
     out = torch.empty_strided(size, strides, dtype=dtype)

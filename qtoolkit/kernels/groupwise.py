@@ -15,7 +15,7 @@ from torch import Tensor
 
 from qtoolkit.kernels import ops, portable, reference
 from qtoolkit.kernels._lib import library
-from qtoolkit.kernels.layer import as_bytes
+from qtoolkit.kernels.layer import as_bytes, header_bytes
 
 _MAGIC = 0x31474B51
 _HEADER = struct.Struct("<5i44x")
@@ -63,7 +63,7 @@ def pack_groupwise(weight: Tensor, scale: Tensor, *, bits: int = 4, group: int =
     real = torch.zeros(n) if bias is None else bias.detach().float()
     if real.shape != (n,) or not real.isfinite().all():
         raise ValueError(f"bias has shape {tuple(real.shape)}, expected ({n},) finite values")
-    header = torch.frombuffer(bytearray(_HEADER.pack(_MAGIC, n, k, bits, group)), dtype=torch.uint8)
+    header = header_bytes(_HEADER.pack(_MAGIC, n, k, bits, group))
     return torch.cat([header, torch.nn.functional.pad(real, (0, -n % 16)).view(torch.uint8), body.flatten()])
 
 

@@ -151,4 +151,5 @@ def _channels(value: Tensor | None, n: int, default: float, dtype: torch.dtype, 
 
 
 def header_bytes(header: bytes) -> Tensor:
+    """A packed header as a tensor of its bytes, what every block of bytes begins with."""
     return torch.frombuffer(bytearray(header), dtype=torch.uint8)

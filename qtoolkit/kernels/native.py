@@ -12,7 +12,7 @@ from torch import Tensor
 
 from qtoolkit.kernels._lib import library
 from qtoolkit.kernels.layer import unpack_layer
-from qtoolkit.kernels.plan import sizes_of_plan
+from qtoolkit.kernels.plan import unpack_plan
 
 _NOT_FINITE, _NO_MEMORY = 3, 4
 _FLOAT = torch.float32
@@ -57,7 +57,7 @@ def int8_plan(x: Tensor, plan: Tensor, out_features: int) -> Tensor:
     out = x.new_empty(rows, out_features)
     status = library.qk_plan(plan.data_ptr(), plan.numel(), x.data_ptr(), rows, k, out.data_ptr(), out_features, _threads())
     if status:
-        _fail(status, x, out_features, lambda: sizes_of_plan(plan))
+        _fail(status, x, out_features, lambda: unpack_plan(plan).sizes)
     return out
 
 

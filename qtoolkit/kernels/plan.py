@@ -57,9 +57,14 @@ class Plan:
     image: tuple[int, int, int]
 
     @property
+    def sizes(self) -> list[tuple[int, int, int]]:
+        """(channels, height, width) of the input and after each stage."""
+        return sizes_between(self.stages, self.image)
+
+    @property
     def out_features(self) -> int:
         """Outputs of the last stage."""
-        return sizes_between(self.stages, self.image)[-1][0]
+        return self.sizes[-1][0]
 
 
 def pack_plan(stages: Sequence[Stage], scale: float, zero_point: int, image: tuple[int, int, int] | None = None) -> Tensor:
@@ -157,9 +162,3 @@ def _slide_size(stage: Convolution | MaxPool, size: tuple[int, int, int], index:
         return size[0], *out
     conv_codes(size[0], stage.layer, stage.out_channels, list(stage.kernel), stage.groups)
     return stage.out_channels, *out
-
-
-def sizes_of_plan(plan: Tensor) -> list[tuple[int, int, int]]:
-    """`sizes_between` the stages of these bytes."""
-    opened = unpack_plan(plan)
-    return sizes_between(opened.stages, opened.image)

@@ -64,7 +64,7 @@ def _rows(codes: Tensor) -> Tensor:
 
 
 def int8_conv2d(x: Tensor, layer: Tensor, out_channels: int, kernel: list[int], stride: list[int], padding: list[int],
-                         dilation: list[int], groups: int = 1) -> Tensor:
+                dilation: list[int], groups: int = 1) -> Tensor:
     """The definition in plain torch: float64 holds every integer of the sum exactly."""
     each = conv_codes(x.shape[1], layer, out_channels, kernel, groups)
     channels = x.shape[1] // groups

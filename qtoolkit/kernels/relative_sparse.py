@@ -15,7 +15,7 @@ from torch import Tensor
 
 from qtoolkit.kernels import ops, portable
 from qtoolkit.kernels._lib import library
-from qtoolkit.kernels.layer import as_bytes
+from qtoolkit.kernels.layer import as_bytes, header_bytes
 
 _MAGIC, ENTRIES = 0x31524B51, 256
 _PART = 1 << 18             # weights packed together, so that packing a large layer needs little memory
@@ -85,7 +85,7 @@ def pack_places(place: Tensor, code: Tensor, codebook: Tensor, shape: tuple[int,
     book = torch.zeros(ENTRIES)
     book[: codebook.numel()] = codebook.detach()
     start = entries.cumsum(0).to(torch.int32)
-    header = torch.frombuffer(bytearray(_HEADER.pack(_MAGIC, n, k, int(start[-1]))), dtype=torch.uint8)
+    header = header_bytes(_HEADER.pack(_MAGIC, n, k, int(start[-1])))
     return torch.cat([header, *(part.contiguous().view(torch.uint8) for part in (book, bias, start)), *gaps, *codes])
 
 

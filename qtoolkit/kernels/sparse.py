@@ -15,7 +15,7 @@ from torch import Tensor
 
 from qtoolkit.kernels import ops, portable
 from qtoolkit.kernels._lib import library
-from qtoolkit.kernels.layer import as_bytes
+from qtoolkit.kernels.layer import as_bytes, header_bytes
 
 _MAGIC = 0x31534B51
 _HEADER = struct.Struct("<4i48x")
@@ -55,7 +55,7 @@ def pack_sparse(weight: Tensor, bias: Tensor | None = None) -> Tensor:
     rows, index = weight.nonzero(as_tuple=True)
     start = torch.zeros(n + 1, dtype=torch.int32)
     start[1:] = torch.bincount(rows, minlength=n).cumsum(0)
-    header = torch.frombuffer(bytearray(_HEADER.pack(_MAGIC, n, k, index.numel())), dtype=torch.uint8)
+    header = header_bytes(_HEADER.pack(_MAGIC, n, k, index.numel()))
     parts = (bias, start, index.to(torch.int32), weight[rows, index])
     return torch.cat([header, *(part.contiguous().view(torch.uint8) for part in parts)])
 

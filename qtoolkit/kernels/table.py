@@ -19,7 +19,7 @@ from torch import Tensor
 
 from qtoolkit.kernels import ops, portable
 from qtoolkit.kernels._lib import library
-from qtoolkit.kernels.layer import as_bytes
+from qtoolkit.kernels.layer import as_bytes, header_bytes
 
 _MAGIC = 0x31544B51
 _HEADER = struct.Struct("<5i44x")
@@ -156,7 +156,7 @@ def _pack(indices: Tensor, entries: Tensor, scale: Tensor | None, bias: Tensor |
         planes = torch.stack([indices == 1, indices != 2]).long()
         reals.append(_real(planes[1].sum((1, 2)), n, 0.0, "kept"))
     words = torch.stack([_words(plane, _in_a_word(bits)) for plane in planes], 3)
-    header = torch.frombuffer(bytearray(_HEADER.pack(_MAGIC, n, k, bits, taps)), dtype=torch.uint8)
+    header = header_bytes(_HEADER.pack(_MAGIC, n, k, bits, taps))
     return torch.cat([header, *(part.contiguous().view(torch.uint8).flatten() for part in (entries, *reals, words))])
 
 

@@ -19,7 +19,6 @@ import torch
 from torch import nn
 
 from qtoolkit.compression import decompress, inspect
-from qtoolkit.compression.report import LayerReport
 from qtoolkit.lab import results
 from qtoolkit.lab.augment import STRONG, WEAK, Augmentation
 from qtoolkit.lab.data import Digits, mnist, whole_mnist
@@ -211,19 +210,12 @@ def _read_test(journal: Journal, line: Line) -> dict:
     test, runs = mnist("test"), [one_file(journal, line, seed) for seed in SEEDS]
     for run in runs:
         path = journal.path(f"{line} {run['seed']}", "qtdc")
-        run["layers"] = [_columns(layer) for layer in inspect(path).layers]
+        run["layers"] = [layer.columns() for layer in inspect(path).layers]
         run["test_error_percent"] = error_percent(decompress(path), test)
         run["dense_test_error_percent"] = error_percent(dense(journal, line.network, line.start, run["seed"]), test)
     median = {f"median_{key}": statistics.median(run[key] for run in runs) for key in ("ratio", "test_error_percent", "bytes")}
     about = asdict(line)
     return {"line": about.pop("name"), "limit_percent": about.pop("limit"), **about, **median, "runs": runs}
-
-
-def _columns(layer: LayerReport) -> dict:
-    """A layer in the columns of the paper's tables 2 to 5; what a layer coded by context does not have is None."""
-    percents = {name: getattr(layer, name) for name in ("kept_percent", "weight_bits_huffman", "index_bits_huffman", "percent_pq", "percent_pqh")}
-    return {name: getattr(layer, name) for name in ("name", "weights", "kept", "bytes", "weight_bits", "index_bits")} | {
-        name: None if value is None else round(value, 3) for name, value in percents.items()}
 
 
 def _keep_best(journal: Journal, line: Line) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from qtoolkit.compression.container import Reader
 from qtoolkit.compression.pipeline import compress, paper_recipe
 from qtoolkit.compression.pruning import weight_layers
 from qtoolkit.compression.speed import vgg16
@@ -78,45 +79,32 @@ def onnx_tensors(path: Path) -> Iterator[tuple[str, Tensor]]:
     ONNX is protobuf: fields with a number, either an integer or a run of bytes, which may hold fields again. A model's field 7 is its
     graph, the graph's fields 5 are constants, of which 1 is the shape, 2 the type, 8 the name and 9 the bytes.
     """
-    for number, graph in _fields(memoryview(path.read_bytes())):
+    for number, graph in _fields(path.read_bytes()):
         for inner, tensor in _fields(graph) if number == 7 else ():
             if inner == 5:
                 fields = list(_fields(tensor))
                 found = dict(fields)
                 if found[2] == 1 and 9 in found:
-                    yield bytes(found[8]).decode(), torch.from_numpy(np.frombuffer(found[9], "<f4").copy()).reshape(_shape(fields))
+                    yield found[8].decode(), torch.from_numpy(np.frombuffer(found[9], "<f4").copy()).reshape(_shape(fields))
 
 
 def _shape(fields: list) -> list[int]:
     """Sizes as single integers, or several packed into a run of bytes."""
-    shape = []
-    for value in (value for number, value in fields if number == 1):
-        at = 0
-        while not isinstance(value, int) and at < len(value):
-            size, at = _varint(value, at)
-            shape.append(size)
-        shape += [value] if isinstance(value, int) else []
-    return shape
+    return [size for number, value in fields if number == 1 for size in ([value] if isinstance(value, int) else _integers(value))]
 
 
-def _fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    at = 0
-    while at < len(data):
-        tag, at = _varint(data, at)
-        if (kind := tag & 7) == 0:
-            value, at = _varint(data, at)
-        else:
-            size, at = _varint(data, at) if kind == 2 else ({1: 8, 5: 4}[kind], at)
-            value, at = data[at : at + size], at + size
-        yield tag >> 3, value
+def _integers(data: bytes) -> Iterator[int]:
+    reader = Reader(data, "the ONNX file")
+    while reader.left:
+        yield reader.varint()
 
 
-def _varint(data: memoryview, at: int) -> tuple[int, int]:
-    """Seven bits a byte, the lowest first; the last byte is below 128."""
-    value = shift = 0
-    while (byte := data[at]) >= 128:
-        value, shift, at = value | (byte & 127) << shift, shift + 7, at + 1
-    return value | byte << shift, at + 1
+def _fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
+    reader = Reader(data, "the ONNX file")
+    while reader.left:
+        tag = reader.varint()
+        kind = tag & 7
+        yield tag >> 3, reader.varint() if kind == 0 else reader.take(reader.varint() if kind == 2 else {1: 8, 5: 4}[kind])
 
 
 # name -> (network of the paper, how its weights are had)
@@ -141,7 +129,4 @@ def reproduce() -> Path:
 def _report(model: nn.Module, paper: str) -> dict:
     with TemporaryDirectory() as folder:
         report = compress(model, Path(folder) / "network.qtdc", paper_recipe(paper, model, whole=False))
-    keys = ("weights", "kept_percent", "filler_percent", "weight_bits", "weight_bits_huffman", "index_bits", "index_bits_huffman", "percent_pq",
-            "percent_pqh", "bytes")
-    layers = [{key: round(getattr(layer, key), 4) for key in keys} for layer in report.layers]
-    return {"bytes": report.bytes, "dense_bytes": report.dense_bytes, "ratio": round(report.ratio, 4), "layers": layers}
+    return {"bytes": report.bytes, "dense_bytes": report.dense_bytes, "ratio": round(report.ratio, 4), "layers": [layer.columns() for layer in report.layers]}

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from qtoolkit.quantizers import _checks
 from qtoolkit.quantizers.calibration import as_rows
+from qtoolkit.quantizers.codebook import round_up
 
 _PART = 1 << 20     # products summed together: a long row needs no second copy of itself
 
@@ -34,9 +35,7 @@ class SortedRows:
 
     def cells(self, centroids: Tensor) -> Tensor:
         """(n_blocks, k + 1) positions where the cells of the centroids begin, and the end."""
-        centroids = centroids.numpy()
-        exact = (centroids[:, :-1] + centroids[:, 1:]) / 2
-        return self.cut(torch.from_numpy(_round_up(exact, self.values.numpy().dtype)))
+        return self.cut(round_up((centroids[:, :-1] + centroids[:, 1:]) / 2, self.values.dtype))
 
     def cut(self, boundaries: Tensor) -> Tensor:
         """(n_blocks, k + 1) positions where the cells between k - 1 ascending boundaries begin, and the end."""
@@ -71,10 +70,6 @@ class SortedRows:
         return torch.from_numpy(np.maximum(self._square + change, 0)[:, 0])
 
 
-def _round_up(exact: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """`codebook.round_up`: the smallest numbers of `dtype` that are not below `exact`."""
-    rounded = exact.astype(dtype)
-    return np.where(rounded >= exact, rounded, np.nextafter(rounded, dtype.type(np.inf)))
 def checked_weights(rows: Tensor, weights: Tensor) -> Tensor:
     """Weights as float64 if there is one of 0 or more for every value, else raise."""
     if _checks.real_tensor(weights, "weights").shape != rows.shape or (weights < 0).any():

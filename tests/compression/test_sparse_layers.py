@@ -169,5 +169,5 @@ def test_no_tensor_on_the_way_is_half_as_large_as_the_dense_weight(tmp_path):
 
 def test_no_dense_weight_is_decoded_on_the_way(tmp_path, monkeypatch):
     compress(nn.Sequential(nn.Linear(60, 50)), tmp_path / "net.qtdc", Recipe(LayerRecipe(0.1, 5, 5)))
-    monkeypatch.setattr(sparse_layers.Nonzeros, "dense", lambda self: pytest.fail("made dense"))
+    monkeypatch.setattr(sparse_layers.SharedKept, "dense", lambda self: pytest.fail("made dense"))
     assert load_sparse(tmp_path / "net.qtdc")(torch.randn(60)).shape == (50,)

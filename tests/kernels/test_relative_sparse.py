@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from test_real_layers import close
 
 from qtoolkit import kernels
 from qtoolkit.kernels.relative_sparse import (pack_places, pack_relative_sparse, portable_relative_sparse_linear, relative_sparse_linear,
@@ -21,12 +22,6 @@ def case(n, k, density, entries, seed):
     codebook = torch.randn(entries, generator=g)
     codebook[0] = 0
     return codes, codebook, torch.randn(n, generator=g)
-
-
-def close(got, x, weight, bias):
-    exact = x.double() @ weight.double().T + bias.double()
-    worst = (x.abs().double() @ weight.abs().double().T + bias.abs()) * 2**-24 * (x.shape[-1] + 2)
-    return ((got.double() - exact).abs() <= worst + 1e-30).all()
 
 
 @native

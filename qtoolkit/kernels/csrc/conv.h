@@ -85,20 +85,13 @@ static inline void copy_patch(const qk::Conv& conv, const int8_t* image, int cha
 
 static bool conv_patches(const qk::Layer& layer, const qk::Conv& conv, const int8_t* image, qk::Range range, int64_t pitch,
                          int8_t* out) {
-    const int channels = layer.inputs / (conv.kernel[0] * conv.kernel[1]), k4 = (layer.inputs + 3) / 4 * 4;
-    auto* patches = static_cast<int8_t*>(qk::scratch(qk::kPatches, int64_t(k4) * kRowsOfBand + 8));
-    if (!patches) return false;
-    const int8_t* at[kRowsOfBand];
-    for (int64_t row = range.row0; row < range.row1; row += kRowsOfBand) {
-        const int rows = int(range.row1 - row < kRowsOfBand ? range.row1 - row : kRowsOfBand);
-        for (int r = 0; r < rows; ++r) copy_patch(conv, image, channels, row + r, patches + int64_t(r) * k4);
-        const auto point = [=](int64_t from, int height, const int8_t** to) {
-            for (int r = 0; r < height; ++r) to[r] = patches + (from - row + r) * k4;
-        };
-        gemm_band(layer, k4, row, rows, range.block0, range.block1, at, point,
-                  [&](int block, int64_t pixel, int height, const int32_t* sums, int stride) {
-                      finish_int8(layer, block, pixel, height, sums, stride, pitch, out);
-                  });
-    }
-    return true;
+    const int channels = layer.inputs / (conv.kernel[0] * conv.kernel[1]);
+    const auto patches_of = [&](int64_t row, int64_t rows, int k4) -> const int8_t* {
+        auto* patches = static_cast<int8_t*>(qk::scratch(qk::kPatches, int64_t(k4) * kRowsOfBand + 8));
+        for (int64_t r = 0; patches && r < rows; ++r) copy_patch(conv, image, channels, row + r, patches + r * k4);
+        return patches;
+    };
+    return gemm(layer, range, patches_of, [&](int block, int64_t pixel, int height, const int32_t* sums, int stride) {
+        finish_int8(layer, block, pixel, height, sums, stride, pitch, out);
+    });
 }

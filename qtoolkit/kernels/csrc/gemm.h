@@ -57,12 +57,13 @@ static void gemm_band(const qk::Layer& layer, int k4, int64_t row0, int rows, in
     }
 }
 
-template <class Finish>
-static bool gemm(const qk::Layer& layer, const int8_t* x, qk::Range range, Finish finish) {
-    const int k = layer.inputs, k4 = (k + 3) / 4 * 4;
+// band_of(row, rows, k4) makes rows of inputs as the tile wants them, k4 bytes apart; null if there is no memory
+template <class Band, class Finish>
+static bool gemm(const qk::Layer& layer, qk::Range range, Band band_of, Finish finish) {
+    const int k4 = (layer.inputs + 3) / 4 * 4;
     for (int64_t row = range.row0; row < range.row1; row += kRowsOfBand) {
         const int64_t rows = range.row1 - row < kRowsOfBand ? range.row1 - row : kRowsOfBand;
-        const int8_t* band = prepare(x + row * k, rows, k, k4);
+        const int8_t* band = band_of(row, rows, k4);
         if (!band) return false;
         const int8_t* at[kRowsOfBand];
         const auto point = [=](int64_t from, int height, const int8_t** to) {
@@ -71,6 +72,12 @@ static bool gemm(const qk::Layer& layer, const int8_t* x, qk::Range range, Finis
         gemm_band(layer, k4, row, int(rows), range.block0, range.block1, at, point, finish);
     }
     return true;
+}
+
+template <class Finish>
+static bool gemm_of_rows(const qk::Layer& layer, const int8_t* x, qk::Range range, Finish finish) {
+    const int k = layer.inputs;
+    return gemm(layer, range, [=](int64_t row, int64_t rows, int k4) { return prepare(x + row * k, rows, k, k4); }, finish);
 }
 
 // The last block may be partly filled: compute 16 results, keep those that exist.
@@ -101,13 +108,13 @@ static inline void finish_int8(const qk::Layer& layer, int block, int64_t row, i
 }
 
 static bool linear_int8(const qk::Layer& layer, const int8_t* x, qk::Range range, int8_t* out) {
-    return gemm(layer, x, range, [&](int block, int64_t row, int rows, const int32_t* sums, int stride) {
+    return gemm_of_rows(layer, x, range, [&](int block, int64_t row, int rows, const int32_t* sums, int stride) {
         finish_int8(layer, block, row, rows, sums, stride, layer.outputs, out);
     });
 }
 
 static bool linear_float(const qk::Layer& layer, const int8_t* x, const float* row_scale, qk::Range range, float* out) {
-    return gemm(layer, x, range, [&](int block, int64_t row, int rows, const int32_t* sums, int stride) {
+    return gemm_of_rows(layer, x, range, [&](int block, int64_t row, int rows, const int32_t* sums, int stride) {
         const float *scale = layer.scale + block * 16, *bias = layer.real_bias + block * 16;
         for (int r = 0; r < rows; ++r) {
             const float of_row = row_scale ? row_scale[row + r] : 1.0f;

@@ -111,7 +111,9 @@ def _threshold(weight: Tensor, kept: int) -> tuple[float, int]:
 
 
 def _bracket(weight: Tensor, kept: int) -> tuple[float, float]:
-    """Two magnitudes between which the kept-th largest should lie, from every n / 65,536-th weight."""
+    """Two magnitudes between which the kept-th largest should lie, from every n / 65,536-th weight; a small layer is ranked as it is."""
+    if weight.numel() <= PART:
+        return -1.0, np.inf
     sample = weight.detach().reshape(-1)[:: max(1, weight.numel() // _SAMPLE)]
     ranked, place = np.sort(_checks.widened(sample).abs().numpy()), kept / weight.numel()
     cut = [round(len(ranked) * (1 - place)) + step for step in (-_SLACK, _SLACK)]

@@ -92,11 +92,12 @@ def kmeans(rows: Tensor, k: int, init: Callable[[Tensor, int], Tensor] = linear_
     errors, cells = [], None
     for _ in range(_checks.positive_int(steps, "steps")):
         cells, before = data.cells(centroids), cells
-        errors.append(data.error(centroids, cells))
+        sums = data.sums(cells)
+        errors.append(data.error(centroids, sums))
         if before is not None and torch.equal(cells, before):
             break
-        centroids = data.means(cells, otherwise=centroids)
-    return Clusters(centroids.to(data.values.dtype), torch.stack([*errors, data.error(centroids, data.cells(centroids))]))
+        centroids = data.means(sums, otherwise=centroids)
+    return Clusters(centroids.to(data.values.dtype), torch.stack([*errors, data.error(centroids, data.sums(data.cells(centroids)))]))
 
 
 @dataclass(frozen=True)

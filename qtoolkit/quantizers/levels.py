@@ -35,7 +35,7 @@ def least_squares(rows: Tensor, levels: Tensor, boundaries: Tensor, steps: int =
 
     def error(factor: Tensor) -> Tensor:
         scale = (widest * factor).double()
-        return data.error(levels * scale, data.cut((boundaries * scale).to(data.values.dtype)))[:, None]
+        return data.error(levels * scale, data.sums(data.cut((boundaries * scale).to(data.values.dtype))))[:, None]
 
     best = torch.ones_like(widest)
     least = error(best)

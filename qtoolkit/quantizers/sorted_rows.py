@@ -10,6 +10,7 @@ from qtoolkit.quantizers import _checks
 from qtoolkit.quantizers.calibration import as_rows
 from qtoolkit.quantizers.codebook import round_up
 
+Sums = tuple[np.ndarray, np.ndarray]
 _PART = 1 << 20     # products summed together: a long row needs no second copy of itself
 
 
@@ -48,24 +49,23 @@ class SortedRows:
             cells[:, 1:-1] = torch.searchsorted(self.values, boundaries.contiguous()).numpy()
         return torch.from_numpy(cells)
 
-    def sums(self, cells: Tensor) -> tuple[Tensor, Tensor]:
+    def sums(self, cells: Tensor) -> Sums:
         """(n_blocks, k) total weight and total weight times value of each cell."""
-        return tuple(map(torch.from_numpy, self._sums(cells.numpy())))
-
-    def _sums(self, cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        cells = cells.numpy()
         at = cells + self._row
         weight = cells.astype(np.float64) if self._weight is None else self._weight.take(at)
         moment = self._moment.take(at)
         return weight[:, 1:] - weight[:, :-1], moment[:, 1:] - moment[:, :-1]
 
-    def means(self, cells: Tensor, otherwise: Tensor) -> Tensor:
+    @staticmethod
+    def means(sums: Sums, otherwise: Tensor) -> Tensor:
         """(n_blocks, k) mean of each cell; `otherwise` where a cell has no weight."""
-        weight, moment = self._sums(cells.numpy())
+        weight, moment = sums
         return torch.from_numpy(np.divide(moment, weight, out=otherwise.numpy().astype(np.float64), where=weight > 0))
 
-    def error(self, centroids: Tensor, cells: Tensor) -> Tensor:
+    def error(self, centroids: Tensor, sums: Sums) -> Tensor:
         """(n_blocks,) sum of h (w - c)^2 = sum h w^2 - 2 c sum h w + c^2 sum h."""
-        (weight, moment), centroids = self._sums(cells.numpy()), centroids.numpy()
+        (weight, moment), centroids = sums, centroids.numpy()
         change = torch.from_numpy(centroids * (centroids * weight - 2 * moment)).sum(1, keepdim=True).numpy()
         return torch.from_numpy(np.maximum(self._square + change, 0)[:, 0])
 

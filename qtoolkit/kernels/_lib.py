@@ -18,7 +18,7 @@ _POINTER, _LONG, _INT = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int
 _SIGNATURES = {  # name -> argument types; every function returns int unless _RETURNS names it
     "qk_quantize": (_POINTER, _LONG, ctypes.c_float, _INT, _POINTER, _INT),
     **dict.fromkeys(("qk_linear_int8", "qk_linear_float", "qk_linear_dynamic", "qk_groupwise", "qk_table", "qk_sparse", "qk_relative_sparse",
-                     "qk_plan"),
+                     "qk_tile_sparse", "qk_plan"),
                     (_POINTER, _LONG, _POINTER, _LONG, _LONG, _POINTER, _LONG, _INT)),
     "qk_huffman_decode": (_POINTER, _LONG, _POINTER, _LONG, _LONG, _POINTER, _INT),
     "qk_huffman_encode": (_POINTER, _LONG, _POINTER, _LONG, _POINTER, _LONG, _POINTER),

@@ -4,14 +4,48 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from qtoolkit.kernels.reference import MAX_INPUTS
 
-_LAYER = 0x314C4B51
-_HEADER = struct.Struct("<8i32x")
+LAYER = 0x314C4B51
+_HEADER = struct.Struct("<9i28x")
+
+
+class Header(NamedTuple):
+    """The first 64 bytes of an int8 layer: what kind it is, N, K, taps, the codes of its output and input; of a tile-sparse layer its tiles."""
+
+    magic: int
+    outputs: int
+    inputs: int
+    taps: int
+    zero_point: int
+    lowest: int
+    highest: int
+    input_zero_point: int
+    tiles: int = 0
+
+    @property
+    def padded(self) -> int:
+        """N, rounded up to 16."""
+        return self.outputs + -self.outputs % 16
+
+    @property
+    def weight_at(self) -> int:
+        """Where the weights begin: after the header and six arrays."""
+        return _HEADER.size + 24 * self.padded
+
+    @property
+    def weight_bytes(self) -> int:
+        """What the weights of a dense layer take."""
+        return self.padded * self.taps * (self.inputs + -self.inputs % 4)
+
+    def pack(self) -> Tensor:
+        """The header as a tensor of bytes."""
+        return header_bytes(_HEADER.pack(*self))
 
 
 @dataclass(frozen=True)
@@ -65,9 +99,9 @@ def pack_layer(weight: Tensor, bias: Tensor | None = None, *, input_zero_point: 
         _channels(real_bias, n, 0.0, torch.float32, "real_bias"),
     ]
     taps = weight.shape[1] if weight.dim() == 3 else 1
-    header = _HEADER.pack(_LAYER, n, weight.shape[-1], taps, zero_point, lowest, highest, input_zero_point)
+    header = Header(LAYER, n, weight.shape[-1], taps, zero_point, lowest, highest, input_zero_point)
     arrays = [torch.nn.functional.pad(part, (0, -n % 16)).contiguous().view(torch.uint8) for part in parts]
-    return torch.cat([header_bytes(header), *arrays, pack_weight(weight)])
+    return torch.cat([header.pack(), *arrays, pack_weight(weight)])
 
 
 def pack_weight(weight: Tensor) -> Tensor:
@@ -85,16 +119,18 @@ def unpack_layer(layer: Tensor) -> LayerCodes:
     tensor([[ 1, -2,  3]], dtype=torch.int8)
     """
     raw = as_bytes(layer)
-    n, k, taps, zero_point, lowest, highest, input_zero_point = _checked_header(raw)
-    padded = n + -n % 16
-    arrays = raw[64 : 64 + 24 * padded].clone().view(torch.int32).reshape(6, padded)[:, :n]
-    blocks = raw[64 + 24 * padded :].clone().view(torch.int8).reshape(padded // 16, -1, 16, 4)
-    weight = blocks.transpose(1, 2).reshape(padded, taps, -1)[:n, :, :k]
-    weight = weight[:, 0] if taps == 1 else weight
+    header = read_header(raw, LAYER, "a layer", "pack_layer")
+    if raw.numel() != header.weight_at + header.weight_bytes:
+        raise ValueError("these bytes are not a layer (header or length is wrong); make them with pack_layer")
+    n, k, padded = header.outputs, header.inputs, header.padded
+    blocks = raw[header.weight_at :].clone().view(torch.int8).reshape(padded // 16, -1, 16, 4)
+    weight = blocks.transpose(1, 2).reshape(padded, header.taps, -1)[:n, :, :k]
+    weight = weight[:, 0] if header.taps == 1 else weight
+    arrays = raw[_HEADER.size : header.weight_at].clone().view(torch.int32).reshape(6, padded)[:, :n]
     bias, _, multiplier, shift = arrays[:4]
     scale, real_bias = arrays[4:].contiguous().view(torch.float32)
-    return LayerCodes(weight, bias, multiplier, (shift & 63).clamp(min=1), scale, real_bias, zero_point, lowest, highest,
-                      input_zero_point)
+    return LayerCodes(weight, bias, multiplier, (shift & 63).clamp(min=1), scale, real_bias, header.zero_point, header.lowest,
+                      header.highest, header.input_zero_point)
 
 
 def as_bytes(layer: Tensor) -> Tensor:
@@ -104,16 +140,18 @@ def as_bytes(layer: Tensor) -> Tensor:
     return layer
 
 
-def _checked_header(raw: Tensor) -> tuple[int, ...]:
+def read_header(raw: Tensor, magic: int, kind: str, packer: str) -> Header:
+    """The checked header of a layer's bytes; ValueError if they do not begin as those of `kind`, or end before the weights."""
     if raw.numel() < _HEADER.size:
-        raise ValueError(f"the layer has {raw.numel()} bytes, expected at least {_HEADER.size}; make it with pack_layer")
-    magic, n, k, taps, *codes = _HEADER.unpack(raw[: _HEADER.size].numpy().tobytes())
-    size = _HEADER.size + (n + -n % 16) * (24 + taps * (k + -k % 4))
-    if magic != _LAYER or n < 1 or k < 1 or not 1 <= taps <= 4096 or size != raw.numel():
-        raise ValueError("these bytes are not a layer (header or length is wrong); make them with pack_layer")
+        raise ValueError(f"the layer has {raw.numel()} bytes, expected at least {_HEADER.size}; make it with {packer}")
+    header = Header(*_HEADER.unpack(raw[: _HEADER.size].numpy().tobytes()))
+    fits = header.outputs > 0 and header.inputs > 0 and 1 <= header.taps <= 4096 and raw.numel() >= header.weight_at
+    if header.magic != magic or not fits:
+        raise ValueError(f"these bytes are not {kind} (header or length is wrong); make them with {packer}")
+    codes = header[4:8]
     if not all(-128 <= code <= 127 for code in codes) or codes[1] > codes[2]:
         raise ValueError(f"the layer's zero point, lowest and highest code are {codes}, expected codes in -128..127")
-    return n, k, taps, *codes
+    return header
 
 
 def _check_weight(weight: Tensor) -> None:

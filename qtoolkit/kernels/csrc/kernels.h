@@ -50,6 +50,12 @@ struct RelativeSparse {  // the same weights in 2 bytes each; see relative_spars
     const uint8_t *gap, *code;     // gap has not been checked
 };
 
+struct TileSparse {  // see tile_sparse.h
+    Layer layer;               // its `weight` are the stored tiles alone; no block_bytes
+    const int32_t* start;      // has been checked as that of Sparse
+    const uint16_t* index;     // has not been checked
+};
+
 struct Range {  // the part of the output that one task computes
     int64_t row0, row1;
     int32_t block0, block1;
@@ -58,6 +64,8 @@ struct Range {  // the part of the output that one task computes
 struct Kernels {
     const char* name;
     bool (*linear_int8)(const Layer&, const int8_t* x, Range, int8_t* out);
+    const int8_t* (*prepare)(const int8_t* x, int64_t rows, int k, int k4);  // inputs as the tile wants them; null: no memory
+    bool (*tile_sparse_int8)(const TileSparse&, const int8_t* prepared, Range, int8_t* out);  // false: indices lead outside
     bool (*linear_float)(const Layer&, const int8_t* x, const float* row_scale, Range, float* out);  // false: no memory
     int8_t* (*prepare_image)(const int8_t* x, int64_t pixels, int64_t pitch, int k, int padded, int32_t zero);  // null: no memory
     bool (*conv_int8)(const Layer&, const Conv&, const int8_t* image, Range, int64_t pitch, int8_t* out);      // false: no memory
@@ -84,6 +92,7 @@ struct Kernels {
 extern const Kernels scalar_kernels, avx2_kernels, avxvnni_kernels, avx512vnni_kernels, avx512_kernels, neon_kernels;
 const Kernels& kernels();  // the table in use
 
+bool rows_follow(const int32_t* start, int32_t rows, int32_t count);  // each row begins where the one before ends, or later
 bool open_table(const void* bytes, int64_t size, Table& out);
 bool fits(const Conv&);  // sizes in range, output size as they demand
 bool open_layer(const void* bytes, int64_t size, Layer& out);

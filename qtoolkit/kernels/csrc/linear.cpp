@@ -11,23 +11,55 @@
 namespace qk {
 namespace {
 
-constexpr int32_t kMostInputs = 1 << 24, kMostOutputs = 1 << 24;
-constexpr int64_t kRowsOfTask = 48, kBlocksOfTask = 4, kWorthAThread = 1 << 20;  // the last in multiply-adds
+constexpr int32_t kMostInputs = 1 << 24, kMostOutputs = 1 << 24, kMostTiledInputs = 1 << 18;  // the last: 2^16 fours
+constexpr int64_t kRowsOfTask = 48, kBlocksOfTask = 4, kRowsAtOnce = 480, kWorthAThread = 1 << 20;  // the last in multiply-adds
 
 int64_t at_least_one(int64_t x) { return x < 1 ? 1 : x; }
 
-template <class F>  // compute(range) returns false if there is no memory
-int over_ranges(const Layer& layer, int64_t rows, int threads, F&& compute) {
-    const int64_t work = rows * layer.outputs * at_least_one(layer.inputs);
+template <class F>  // compute(range) returns false if it failed; so does this
+bool over_ranges(const Layer& layer, int64_t rows, int64_t work, int threads, F&& compute) {
     threads = worth(threads, work, kWorthAThread);
-    if (threads <= 1) return compute(Range{0, rows, 0, layer.blocks}) ? QK_OK : QK_NO_MEMORY;
+    if (threads <= 1) return compute(Range{0, rows, 0, layer.blocks});
     std::atomic<bool> done{true};
     int64_t tasks;
     range_of_task(0, rows, layer.blocks, &tasks);
     parallel_for(tasks, threads, [&](int64_t task) {
         if (!compute(range_of_task(task, rows, layer.blocks))) done = false;
     });
-    return done ? QK_OK : QK_NO_MEMORY;
+    return done;
+}
+
+int64_t dense_work(const Layer& layer, int64_t rows) { return rows * layer.outputs * layer.inputs; }
+
+// What every int8 layer begins with. `arrays` receives the number of bytes up to the weights.
+bool open_start(const void* bytes, int64_t size, int32_t magic, Layer& out, qk_header& head, int64_t& arrays) {
+    if (!bytes || size < int64_t(sizeof head) || reinterpret_cast<uintptr_t>(bytes) % 4) return false;
+    std::memcpy(&head, bytes, sizeof head);
+    if (head.magic != magic || head.outputs < 1 || head.inputs < 1 || head.taps < 1 || head.outputs > kMostOutputs ||
+        head.inputs > kMostInputs || head.taps > 4096)
+        return false;
+    const auto is_code = [](int32_t q) { return q >= -128 && q <= 127; };
+    if (!is_code(head.input_zero) || !is_code(head.zero) || !is_code(head.lowest) || !is_code(head.highest) || head.lowest > head.highest) return false;
+    const int64_t blocks = (int64_t(head.outputs) + 15) / 16, padded = blocks * 16;
+    arrays = int64_t(sizeof head) + 6 * 4 * padded;
+    if (size < arrays) return false;
+    const char* at = static_cast<const char*>(bytes) + sizeof head;
+    const auto* i32 = reinterpret_cast<const int32_t*>(at);
+    const auto* f32 = reinterpret_cast<const float*>(at);
+    out = {head.outputs, head.inputs, head.taps, head.zero, head.lowest, head.highest, head.input_zero, int32_t(blocks), 0,
+           i32, i32 + padded, i32 + 2 * padded, i32 + 3 * padded, f32 + 4 * padded, f32 + 5 * padded,
+           reinterpret_cast<const int8_t*>(at) + 6 * 4 * padded};
+    return true;
+}
+
+bool open_tile_sparse(const void* bytes, int64_t size, TileSparse& out) {
+    qk_header head;
+    int64_t arrays;
+    if (!open_start(bytes, size, QK_TILE_SPARSE, out.layer, head, arrays) || head.taps != 1 || head.inputs > kMostTiledInputs || head.tiles < 0) return false;
+    if (size - arrays != int64_t(head.tiles) * (64 + 2) + 4 * (int64_t(out.layer.blocks) + 1)) return false;
+    out.start = reinterpret_cast<const int32_t*>(out.layer.weight + int64_t(head.tiles) * 64);
+    out.index = reinterpret_cast<const uint16_t*>(out.start + out.layer.blocks + 1);
+    return out.start[0] == 0 && out.start[out.layer.blocks] == head.tiles && rows_follow(out.start, out.layer.blocks, head.tiles);
 }
 
 }  // namespace
@@ -42,37 +74,29 @@ Range range_of_task(int64_t task, int64_t rows, int32_t blocks, int64_t* tasks) 
 
 bool open_layer(const void* bytes, int64_t size, Layer& out) {
     qk_header head;
-    if (!bytes || size < int64_t(sizeof head) || reinterpret_cast<uintptr_t>(bytes) % 4) return false;
-    std::memcpy(&head, bytes, sizeof head);
-    if (head.magic != QK_LAYER || head.outputs < 1 || head.inputs < 1 || head.taps < 1 || head.outputs > kMostOutputs ||
-        head.inputs > kMostInputs || head.taps > 4096)
-        return false;
-    const auto is_code = [](int32_t q) { return q >= -128 && q <= 127; };
-    if (!is_code(head.input_zero) || !is_code(head.zero) || !is_code(head.lowest) || !is_code(head.highest) || head.lowest > head.highest) return false;
-    const int64_t blocks = (int64_t(head.outputs) + 15) / 16, padded = blocks * 16;
-    const int64_t block_bytes = (int64_t(head.inputs) + 3) / 4 * 64 * head.taps;
-    if (size - int64_t(sizeof head) - 6 * 4 * padded != blocks * block_bytes) return false;
-    const char* at = static_cast<const char*>(bytes) + sizeof head;
-    const auto* i32 = reinterpret_cast<const int32_t*>(at);
-    const auto* f32 = reinterpret_cast<const float*>(at);
-    out = {head.outputs, head.inputs, head.taps, head.zero, head.lowest, head.highest, head.input_zero, int32_t(blocks), block_bytes,
-           i32, i32 + padded, i32 + 2 * padded, i32 + 3 * padded, f32 + 4 * padded, f32 + 5 * padded,
-           reinterpret_cast<const int8_t*>(at) + 6 * 4 * padded};
-    return true;
+    int64_t arrays;
+    if (!open_start(bytes, size, QK_LAYER, out, head, arrays)) return false;
+    out.block_bytes = (int64_t(head.inputs) + 3) / 4 * 64 * head.taps;
+    return size - arrays == out.blocks * out.block_bytes;
 }
 
 int run_linear_int8(const Layer& layer, const int8_t* x, int64_t rows, int8_t* out, int threads) {
-    return over_ranges(layer, rows, threads, [&](Range range) { return kernels().linear_int8(layer, x, range, out); });
+    const auto compute = [&](Range range) { return kernels().linear_int8(layer, x, range, out); };
+    return over_ranges(layer, rows, dense_work(layer, rows), threads, compute) ? QK_OK : QK_NO_MEMORY;
 }
 
 int run_linear_float(const Layer& layer, const int8_t* x, const float* row_scale, int64_t rows, float* out, int threads) {
     const auto compute = [&](Range range) { return kernels().linear_float(layer, x, row_scale, range, out); };
-    return over_ranges(layer, rows, threads, compute);
+    return over_ranges(layer, rows, dense_work(layer, rows), threads, compute) ? QK_OK : QK_NO_MEMORY;
+}
+
+static int bad_shape(const Layer& layer, int64_t rows, int64_t k, int64_t n) {
+    return rows < 0 || k != layer.inputs || n != layer.outputs ? QK_BAD_SHAPE : QK_OK;
 }
 
 static int check(const void* bytes, int64_t size, int64_t rows, int64_t k, int64_t n, Layer& layer) {
     if (!open_layer(bytes, size, layer) || layer.taps != 1) return QK_BAD_LAYER;
-    return rows < 0 || k != layer.inputs || n != layer.outputs ? QK_BAD_SHAPE : QK_OK;
+    return bad_shape(layer, rows, k, n);
 }
 
 }  // namespace qk
@@ -119,4 +143,19 @@ int qk_linear_dynamic(const void* bytes, int64_t size, const float* x, int64_t r
             if (!kernels().quantize_row(x + row * k, k, scales + row, codes + row * k)) finite = false;
     });
     return finite ? run_linear_float(layer, codes, scales, rows, out, threads) : QK_NOT_FINITE;
+}
+
+int qk_tile_sparse(const void* bytes, int64_t size, const int8_t* x, int64_t rows, int64_t k, int8_t* out, int64_t n, int threads) {
+    TileSparse sparse;
+    if (!open_tile_sparse(bytes, size, sparse)) return QK_BAD_LAYER;
+    if (const int wrong = bad_shape(sparse.layer, rows, k, n)) return wrong;
+    const int64_t each = int64_t(sparse.start[sparse.layer.blocks]) * 64;  // multiply-adds of a row
+    for (int64_t row = 0, many; row < rows; row += many) {
+        many = rows - row < kRowsAtOnce ? rows - row : kRowsAtOnce;
+        const int8_t* prepared = kernels().prepare(x + row * k, many, int(k), int(k + 3) / 4 * 4);  // once for all tasks: they do little each
+        if (!prepared) return QK_NO_MEMORY;
+        const auto compute = [&](Range range) { return kernels().tile_sparse_int8(sparse, prepared, range, out + row * n); };
+        if (!over_ranges(sparse.layer, many, many * each, threads, compute)) return QK_BAD_LAYER;
+    }
+    return QK_OK;
 }

@@ -23,16 +23,22 @@
 
 enum : int32_t { QK_ABI = 3, QK_LAYER = 0x314C4B51 /* "QKL1" */, QK_PLAN = 0x32504B51 /* "QKP2" */,
                QK_GROUPWISE = 0x31474B51 /* "QKG1" */, QK_TABLE = 0x31544B51 /* "QKT1" */,
-               QK_SPARSE = 0x31534B51 /* "QKS1" */, QK_RELATIVE_SPARSE = 0x31524B51 /* "QKR1" */ };
+               QK_SPARSE = 0x31534B51 /* "QKS1" */, QK_RELATIVE_SPARSE = 0x31524B51 /* "QKR1" */,
+               QK_TILE_SPARSE = 0x31424B51 /* "QKB1" */ };
 
 struct qk_header {
-    int32_t magic;            // QK_LAYER
+    int32_t magic;            // QK_LAYER or QK_TILE_SPARSE
     int32_t outputs, inputs;  // N, and K of one tap
     int32_t taps;             // kernel height x width; 1 for a linear layer
     int32_t zero, lowest, highest;  // of the int8 output: zero point and clamp
     int32_t input_zero;       // zero point of the input: what a convolution pads with
-    int32_t reserved[8];
+    int32_t tiles;            // QK_TILE_SPARSE: how many tiles are stored; else 0
+    int32_t reserved[7];
 };
+
+// A tile-sparse layer begins as a layer does: the same header and the same six arrays, with 1 tap. Of the weights, in the same
+// order, only tiles (64 bytes: 16 outputs x 4 inputs) that are not all zero follow, int8 [tiles][16][4]; then start i32 [N16/16 + 1],
+// from 0 to `tiles`: where each block's tiles begin; then index u16 [tiles]: which four inputs, increasing within a block.
 
 struct qk_groupwise_header {
     int32_t magic;            // QK_GROUPWISE
@@ -138,6 +144,8 @@ QK_API int qk_table_conv(const void* layer, int64_t bytes, const float* x, int64
                          float* out, int64_t n, int threads);
 QK_API int qk_sparse(const void* layer, int64_t bytes, const float* x, int64_t rows, int64_t k, float* out, int64_t n, int threads);
 QK_API int qk_relative_sparse(const void* layer, int64_t bytes, const float* x, int64_t rows, int64_t k, float* out, int64_t n, int threads);
+// qk_linear_int8 with tile-sparse weights: the same codes as from the dense layer.
+QK_API int qk_tile_sparse(const void* layer, int64_t bytes, const int8_t* x, int64_t rows, int64_t k, int8_t* out, int64_t n, int threads);
 // A whole network in one call: quantize, int8 stages, and the real output of the last, a linear layer. x is (rows, k), where k =
 // channels x height x width in this order; inside, the channels of a pixel lie together, and so a linear layer after images
 // takes its inputs as (height, width, channels).

@@ -12,12 +12,6 @@ namespace {
 constexpr int64_t kWorthAThread = 1 << 19;  // multiply-adds
 constexpr int32_t kMost = 1 << 24;
 
-bool rows_follow(const int32_t* start, int32_t outputs, int32_t count) {  // each row begins where the one before ends, or later
-    for (int32_t o = 0; o < outputs; ++o)
-        if (start[o] > start[o + 1]) return false;
-    return start[0] >= 0 && start[outputs] <= count;
-}
-
 bool open_sparse(const void* bytes, int64_t size, Sparse& out) {
     qk_sparse_header head;
     if (!bytes || size < int64_t(sizeof head) || reinterpret_cast<uintptr_t>(bytes) % 4) return false;
@@ -81,6 +75,12 @@ int run_sparse(const L& layer, const float* x, int64_t rows, float* out, int thr
 }
 
 }  // namespace
+
+bool rows_follow(const int32_t* start, int32_t rows, int32_t count) {
+    for (int32_t row = 0; row < rows; ++row)
+        if (start[row] > start[row + 1]) return false;
+    return start[0] >= 0 && start[rows] <= count;
+}
 
 bool open_table(const void* bytes, int64_t size, Table& out) {
     qk_table_header head;

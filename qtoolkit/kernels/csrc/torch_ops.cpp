@@ -101,6 +101,7 @@ const Operator kOperators[] = {
     {"table_linear", generic<qk_table>, kFloat32, kFloat32, false},
     {"sparse_linear", generic<qk_sparse>, kFloat32, kFloat32, false},
     {"relative_sparse_linear", generic<qk_relative_sparse>, kFloat32, kFloat32, false},
+    {"int8_tile_sparse_linear", generic<qk_tile_sparse>, kInt8, kInt8, false},
     {"int8_plan", generic<qk_plan>, kFloat32, kFloat32, true},
 };
 
@@ -148,7 +149,7 @@ void boxed(Stack stack, uint64_t, uint64_t) {
     call(kOperators[I], stack);
 }
 
-const Boxed kBoxed[] = {boxed<0>, boxed<1>, boxed<2>, boxed<3>, boxed<4>, boxed<5>, boxed<6>, boxed<7>};
+const Boxed kBoxed[] = {boxed<0>, boxed<1>, boxed<2>, boxed<3>, boxed<4>, boxed<5>, boxed<6>, boxed<7>, boxed<8>};
 static_assert(sizeof kBoxed / sizeof *kBoxed == sizeof kOperators / sizeof *kOperators, "one function for each operator");
 
 }  // namespace

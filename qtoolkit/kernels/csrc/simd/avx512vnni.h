@@ -15,6 +15,7 @@ struct Simd {
     static Sums sums(const int32_t* from) { return {_mm512_loadu_si512(from)}; }
     static Weights load(const int8_t* w) { return {_mm512_loadu_si512(w)}; }
     static void store(int32_t* to, const Sums& sums) { _mm512_storeu_si512(to, sums.all); }
+    static void add(Sums& sums, const Sums& more) { sums.all = _mm512_add_epi32(sums.all, more.all); }
     static void dot(Sums& sums, const Inputs& x, const Weights& w) { sums.all = _mm512_dpbusd_epi32(sums.all, x.all, w.all); }
 
     static Inputs spread(const int8_t* x) {

@@ -21,6 +21,9 @@ struct Halves256 {
         auto* at = reinterpret_cast<__m256i*>(to);
         _mm256_storeu_si256(at, sums.low), _mm256_storeu_si256(at + 1, sums.high);
     }
+    static void add(Sums& sums, const Sums& more) {
+        sums.low = _mm256_add_epi32(sums.low, more.low), sums.high = _mm256_add_epi32(sums.high, more.high);
+    }
 
     static constexpr bool kWide = false;  // depthwise.h: 16 channels at a time
     static Weights interleave(const int8_t* a, const int8_t* b, const int8_t* c, const int8_t* d) {

@@ -20,6 +20,9 @@ struct Simd {
         __builtin_memcpy(&four, x, 4);
         return {vreinterpretq_s8_s32(vdupq_n_s32(four))};
     }
+    static void add(Sums& sums, const Sums& more) {
+        for (int i = 0; i < 4; ++i) sums.quarter[i] = vaddq_s32(sums.quarter[i], more.quarter[i]);
+    }
     static void dot(Sums& sums, const Inputs& x, const Weights& w) {
         for (int i = 0; i < 4; ++i) sums.quarter[i] = vdotq_s32(sums.quarter[i], w.quarter[i], x.all);
     }

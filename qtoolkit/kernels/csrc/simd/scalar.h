@@ -5,6 +5,7 @@
 //   Inputs    4 neighboring inputs of one row, as every output will see them
 //   Sums      16 running sums, int32
 //   sums(from)                     16 sums that start from something else than zero(): a layer's bias
+//   add(sums, more)                sums[j] += more[j]
 //   dot(sums, inputs, weights)     sums[j] += inputs[0] w[j][0] + ... + inputs[3] w[j][3]      exact, also for -128
 //   kOffset   what `prepare` has added to each input (128 where the instruction wants unsigned inputs); `start_of`
 //             has taken kOffset * (sum of the output's weights) away before
@@ -26,6 +27,9 @@ struct Simd {
     static void store(int32_t* to, const Sums& sums) { __builtin_memcpy(to, sums.lane, 64); }
 
     static void add(int32_t& sum, int32_t x) { sum = int32_t(uint32_t(sum) + uint32_t(x)); }  // wraps, as the instructions do
+    static void add(Sums& sums, const Sums& more) {
+        for (int j = 0; j < 16; ++j) add(sums.lane[j], more.lane[j]);
+    }
     static void dot(Sums& sums, const Inputs& x, const Weights& w) {
         for (int j = 0; j < 16; ++j)
             for (int i = 0; i < 4; ++i) add(sums.lane[j], x.value[i] * w.byte[4 * j + i]);

@@ -6,14 +6,24 @@
 // pruned one costs nothing. What is lost is the neighbor: blocks of 16 outputs have different lists, so spread inputs serve one
 // block alone. The registers that the dense tile gives to blocks side by side hold several tiles of one list on their way
 // instead, for a dot product must wait for the one before on the same sums. That lists increase and end within the inputs is
-// checked just before the walk, 32 indices an instruction: a damaged layer is refused, no access is ever bad. Sums are integers, hence
+// checked just before the walk, many indices an instruction: a damaged layer is refused, no access is ever bad. Sums are integers, hence
 // the same bits as from the dense layer.
 #pragma once
 
-static inline bool increase(const uint16_t* index, int64_t count, int64_t below) {
-    uint16_t wrong = 0;
-    for (int64_t i = 0; i + 1 < count; ++i) wrong |= uint16_t(index[i] >= index[i + 1]);
-    return !wrong && (!count || index[count - 1] < below);
+// Within each block, indices must increase and stay below `fours`. One long loop counts where an index does not exceed the one
+// before; all of these must be borders between blocks.
+static bool lists_fit(const qk::TileSparse& sparse, qk::Range range, int64_t fours) {
+    const uint16_t* index = sparse.index;
+    const int32_t from = sparse.start[range.block0], to = sparse.start[range.block1];
+    uint32_t falls = 0;
+    for (int32_t i = from + 1; i < to; ++i) falls += index[i - 1] >= index[i];
+    for (int block = range.block0; block < range.block1; ++block) {
+        const int32_t end = sparse.start[block + 1];
+        if (end == sparse.start[block]) continue;
+        if (index[end - 1] >= fours) return false;
+        if (end < to) falls -= index[end - 1] >= index[end];
+    }
+    return !falls;
 }
 
 // How many tiles are on their way for R rows: enough for 8 sums at once, if the registers of the dense tile hold them.
@@ -31,7 +41,7 @@ static inline void one_tile(Simd::Sums (&sums)[R], const int8_t* const* x, int64
 
 // `count` tiles of a block for R rows, `stride` bytes apart; the sums go to [R][16]
 template <int R>
-static void walk_tiles(const int8_t* rows, int64_t stride, const uint16_t* index, int64_t count, const int8_t* w, const int32_t* start, int32_t* out) {
+static inline void walk_tiles(const int8_t* rows, int64_t stride, const uint16_t* index, int64_t count, const int8_t* w, const int32_t* start, int32_t* out) {
     constexpr int kFlight = tiles_in_flight(R);
     Simd::Sums sums[kFlight][R];
     const int8_t* x[R];
@@ -54,31 +64,34 @@ static void walk_tiles(const int8_t* rows, int64_t stride, const uint16_t* index
     }
 }
 
-typedef void (*Walker)(const int8_t*, int64_t, const uint16_t*, int64_t, const int8_t*, const int32_t*, int32_t*);
+// R rows from `row` through all blocks of the range
+template <int R>
+static void walk_blocks(const qk::TileSparse& sparse, const int8_t* x, int64_t stride, int64_t row, qk::Range range, int8_t* out) {
+    alignas(64) int32_t sums[R * 16], start[16];
+    for (int block = range.block0; block < range.block1; ++block) {
+        const int64_t from = sparse.start[block], count = sparse.start[block + 1] - from;
+        start_of(sparse.layer, block, start);
+        walk_tiles<R>(x + row * stride, stride, sparse.index + from, count, sparse.layer.weight + from * 64, start, sums);
+        finish_int8(sparse.layer, block, row, R, sums, 16, sparse.layer.outputs, out);
+    }
+}
+
+typedef void (*BlockWalk)(const qk::TileSparse&, const int8_t*, int64_t, int64_t, qk::Range, int8_t*);
 
 template <int R>
-static Walker find_walker(int rows) {  // the instance for a run-time number
-    if constexpr (R > 1) return rows < R ? find_walker<R - 1>(rows) : walk_tiles<R>;
-    return walk_tiles<1>;
+static BlockWalk find_walk(int64_t rows) {  // the instance for a run-time number
+    if constexpr (R > 1) return rows < R ? find_walk<R - 1>(rows) : walk_blocks<R>;
+    return walk_blocks<1>;
 }
 
 // x: rows as `prepare` leaves them; false: a list does not increase or leads beyond the inputs
 static bool tile_sparse_int8(const qk::TileSparse& sparse, const int8_t* x, qk::Range range, int8_t* out) {
-    alignas(64) int32_t sums[Simd::kMostRows * 16], start[16];
-    const qk::Layer& layer = sparse.layer;
-    const int64_t fours = (int64_t(layer.inputs) + 3) / 4, rows = range.row1 - range.row0;
-    for (int block = range.block0; block < range.block1; ++block)
-        if (!increase(sparse.index + sparse.start[block], sparse.start[block + 1] - sparse.start[block], fours)) return false;
+    const int64_t fours = (int64_t(sparse.layer.inputs) + 3) / 4, rows = range.row1 - range.row0;
+    if (!lists_fit(sparse, range, fours)) return false;
     const int64_t groups = (rows + Simd::kMostRows - 1) / Simd::kMostRows;
     for (int64_t row = range.row0, group = 0, height; group < groups; ++group, row += height) {
         height = (range.row1 - row + groups - group - 1) / (groups - group);  // equal heights, as in gemm.h
-        const Walker walk = find_walker<Simd::kMostRows>(int(height));
-        for (int block = range.block0; block < range.block1; ++block) {
-            const int64_t from = sparse.start[block];
-            start_of(layer, block, start);
-            walk(x + row * fours * 4, fours * 4, sparse.index + from, sparse.start[block + 1] - from, layer.weight + from * 64, start, sums);
-            finish_int8(layer, block, row, int(height), sums, 16, layer.outputs, out);
-        }
+        find_walk<Simd::kMostRows>(height)(sparse, x, fours * 4, row, range, out);
     }
     return true;
 }

@@ -1,7 +1,7 @@
 """Pruning: which weights stay, on what schedule, and how the others stay exactly zero (Deep Compression, stage 1).
 
 Two questions, two kinds of function. *Which weights matter?* A score per weight (`magnitude`, `activation_scores`) and a
-rule that turns scores into boolean masks (`layer_masks`, `global_masks`, `std_masks`). *When do they go?* A schedule of
+rule that turns scores into boolean masks (`layer_masks`, `global_masks`, `std_masks`; `keep_tiles` ranks groups). *When do they go?* A schedule of
 densities (`iterative_densities`, `cubic_density`, `GradualPruning`). `Masks` keeps pruned weights at 0 through training.
 
 Density is the fraction of weights kept (the paper's "weights % (P)"), sparsity is 1 - density.
@@ -96,26 +96,56 @@ def keep_largest(scores: Tensor, density: float) -> Tensor:
 
     See: book/chapters/16-pruning.ipynb#which-weights-can-go
     """
-    density, flat = _density(density), _checks.real_tensor(scores, "scores").detach().flatten()
+    density, flat = _density(density), _checks.real_tensor(scores, "scores").detach().flatten().float()
     kept = round(density * flat.numel())
     if kept == 0:
         return torch.zeros_like(scores, dtype=torch.bool)
-    threshold = float(np.partition(flat.float().numpy(), flat.numel() - kept)[flat.numel() - kept])     # a number: the copy is gone
+    threshold = float(np.partition(flat.numpy(), flat.numel() - kept)[flat.numel() - kept])     # a number: the copy is gone
     mask = flat > threshold
     ties = torch.nonzero(flat == threshold).flatten()
     mask[ties[: kept - int(mask.sum())]] = True
     return mask.reshape(scores.shape)
 
 
-def layer_masks(scores: Scores, density: float | Mapping[str, float]) -> dict[str, Tensor]:
+def keep_tiles(scores: Tensor, density: float, shape: tuple[int, int] = (16, 4)) -> Tensor:
+    """Boolean mask (N, K) of the round(density * tiles) tiles of greatest L2 norm; among equal norms the earlier tile wins.
+
+    scores: (N, K). A tile is shape[0] neighboring rows x shape[1] neighboring columns; those at the edges may be smaller. Tiles of
+    16 outputs x 4 inputs are what `kernels.tile_sparse` skips. Raises ValueError for scores that are no matrix.
+    Source: Mao et al. 2017 (coarse-grained sparsity, which saves indices and memory references).
+
+    >>> keep_tiles(torch.tensor([[1.0, 0.0, 0.0, 0.9, 0.9], [0.0, 0.0, 0.0, 0.0, 0.0]]), density=0.5, shape=(1, 3))
+    tensor([[ True,  True,  True,  True,  True],
+            [False, False, False, False, False]])
+    """
+    if _checks.real_tensor(scores, "scores").dim() != 2:
+        raise ValueError(f"scores has shape {tuple(scores.shape)}, expected a matrix (outputs, inputs)")
+    (n, k), (rows, columns) = scores.shape, shape
+    tiles = nn.functional.pad(scores.detach().double(), (0, -k % columns, 0, -n % rows)).unflatten(0, (-1, rows)).unflatten(2, (-1, columns))
+    kept = keep_largest(tiles.square().sum((1, 3)), density)
+    return kept.repeat_interleave(rows, 0).repeat_interleave(columns, 1)[:n, :k]
+
+
+def prune_tiles(weight: Tensor, density: float) -> Tensor:
+    """The weight (N, K), reals or int8 codes, with all but the tiles of `keep_tiles` set to 0.
+
+    >>> int((prune_tiles(torch.ones(32, 8, dtype=torch.int8), density=0.25) != 0).sum())     # one tile of four
+    64
+    """
+    return weight * keep_tiles(weight if weight.is_floating_point() else weight.float(), density)
+
+
+def layer_masks(scores: Scores, density: float | Mapping[str, float], keep: Callable = keep_largest) -> dict[str, Tensor]:
     """Rank inside each layer: keep a fraction `density` of every layer, or the fraction given for each layer's name.
+
+    `keep(score, density)` makes the mask of a layer; `keep_tiles` leaves whole tiles.
 
     See: book/chapters/16-pruning.ipynb#three-rules-for-a-threshold
     """
     densities = density if isinstance(density, Mapping) else dict.fromkeys(scores, density)
     if set(densities) != set(scores):
         raise ValueError(f"densities are given for {sorted(densities)}, expected one for each of {sorted(scores)}")
-    return {name: keep_largest(score, densities[name]) for name, score in scores.items()}
+    return {name: keep(score, densities[name]) for name, score in scores.items()}
 
 
 def global_masks(scores: Scores, density: float) -> dict[str, Tensor]:

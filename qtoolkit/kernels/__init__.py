@@ -8,6 +8,7 @@
     binary_conv      convolution of signs, weights binary or ternary
     sparse           sparse weights in compressed rows
     relative_sparse  the same in 2 bytes a weight, as Deep Compression stores them
+    tile_sparse      int8 weights pruned in tiles of 16 outputs x 4 inputs, which the int8 product skips
     entropy          Huffman decoding and encoding
     layer            weights, biases and scales packed into the bytes that an operator takes (conv_layer: those of a convolution)
     plan             a whole integer network packed into bytes: linear layers, convolutions, max-poolings

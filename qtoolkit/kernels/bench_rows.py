@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from qtoolkit.compression.huffman import HuffmanCode
+from qtoolkit.compression.pruning import prune_tiles
 from qtoolkit.kernels import ops
 from qtoolkit.kernels import bench_peers as peers
 from qtoolkit.kernels.binary_conv import binary_conv2d
@@ -20,6 +21,7 @@ from qtoolkit.kernels.reference import quantize_multiplier
 from qtoolkit.kernels.relative_sparse import pack_relative_sparse, relative_sparse_linear as ops_relative
 from qtoolkit.kernels.sparse import pack_sparse, sparse_linear as ops_sparse
 from qtoolkit.kernels.table import pack_binary, pack_codebook, pack_ternary, table_linear as ops_table
+from qtoolkit.kernels.tile_sparse import int8_tile_sparse_linear as ops_tiles, pack_tile_sparse
 
 GEMM_SHAPES = [(1, 784, 300), (8, 784, 300), (64, 784, 300), (256, 784, 300), (1, 1024, 1024), (8, 1024, 1024), (64, 1024, 1024),
                (256, 1024, 1024), (1, 4096, 4096), (8, 4096, 4096), (64, 4096, 4096), (256, 4096, 4096)]
@@ -163,6 +165,18 @@ def relative_sparse_linear(limits: Limits, seconds: float, quick: bool) -> Itera
                       lambda: 1e6 * max(m * n * k / 10 / limits.get("float"), layer.numel() / limits.get("read", layer.numel())), seconds)
 
 
+def tile_sparse_linear(limits: Limits, seconds: float, quick: bool) -> Iterator[Row]:
+    """int8 weights of which 10 % of the tiles are kept, against dense layers (ours among them) and CSR of as many weights."""
+    generator = torch.Generator().manual_seed(0)
+    multiplier, shift = quantize_multiplier(torch.tensor(2.0**-12))
+    for m, k, n in [(1, 1024, 1024), (64, 1024, 1024), (1, 4096, 4096)][2 * quick :]:
+        x, weight = _codes(generator, m, k), prune_tiles(_codes(generator, n, k), 0.1)
+        dense, layer = (pack(weight, multiplier=multiplier, shift=shift) for pack in (pack_layer, pack_tile_sparse))
+        yield measure("tile-sparse int8, 10 %", f"{m}x{k}x{n}", lambda: ops_tiles(x, layer, n),
+                      {"our int8 linear": lambda: ops.int8_linear(x, dense, n)} | peers.linear(x, weight) | peers.sparse(x.float(), weight.float()),
+                      lambda: limits.matrix_product_us(m, n, k / 10, layer.numel(), torch.get_num_threads()), seconds)
+
+
 def huffman_decode(limits: Limits, seconds: float, quick: bool) -> Iterator[Row]:
     """A million symbols of three kinds against zlib's Huffman coder and zstd; the limit is that of writing the symbols."""
     for name, symbols in peers.symbol_streams(1 << 20):
@@ -175,4 +189,4 @@ def huffman_decode(limits: Limits, seconds: float, quick: bool) -> Iterator[Row]
 
 ROWS: list[Callable[[Limits, float, bool], Iterator[Row]]] = [
     int8_linear, dynamic_linear, int8_conv, depthwise, whole_networks, groupwise_linear, table_linear, sign_layers, sparse_linear,
-    relative_sparse_linear, huffman_decode]
+    relative_sparse_linear, tile_sparse_linear, huffman_decode]

@@ -12,8 +12,8 @@ from torch.nn.utils import prune as torch_prune
 
 from qtoolkit.compression import pruning, share_
 from qtoolkit.compression.pruning import (GradualPruning, Masks, activation_scores, cubic_density, global_masks,
-                                          iterative_densities, keep_largest, layer_masks, magnitude, prune_,
-                                          sensitivity_scan, std_masks)
+                                          iterative_densities, keep_largest, keep_tiles, layer_masks, magnitude, prune_,
+                                          prune_tiles, sensitivity_scan, std_masks)
 
 OPTIMIZERS = sorted(name for name, kind in vars(torch.optim).items()
                     if inspect.isclass(kind) and issubclass(kind, torch.optim.Optimizer) and kind is not torch.optim.Optimizer)
@@ -36,6 +36,38 @@ def test_keep_largest_is_a_stable_sort(values, density):
     expected = np.zeros(len(values), bool)
     expected[order] = True
     assert keep_largest(scores, density).tolist() == expected.tolist()
+
+
+@given(n=st.integers(1, 40), k=st.integers(1, 14), density=st.floats(0, 1), seed=st.integers(0, 10**6))
+def test_tiles_of_greatest_norm_are_kept_whole(n, k, density, seed):
+    weight = np.random.default_rng(seed).integers(-2, 3, (n, k))
+    corners = [(i, j) for i in range(0, n, 16) for j in range(0, k, 4)]
+    norms = [np.linalg.norm(weight[i : i + 16, j : j + 4]) for i, j in corners]
+    expected = np.zeros((n, k), dtype=bool)
+    for at in np.argsort(-np.round(norms, 9), kind="stable")[: round(density * len(corners))]:
+        i, j = corners[at]
+        expected[i : i + 16, j : j + 4] = True
+    codes = torch.from_numpy(weight).to(torch.int8)
+    assert np.array_equal(keep_tiles(codes.float(), density).numpy(), expected)
+    for given in (codes, codes.double()):
+        assert torch.equal(prune_tiles(given, density), given * torch.from_numpy(expected)) and prune_tiles(given, density).dtype == given.dtype
+
+
+def test_layer_masks_of_tiles_hold_through_training():
+    model = nn.Sequential(nn.Linear(40, 32), nn.Linear(32, 16))
+    masks = Masks(model, layer_masks(magnitude(model), 0.25, keep_tiles))
+    assert masks.densities() == {"0": 0.25, "1": 0.25}
+    tiles = model[0].weight.detach().unflatten(0, (2, 16)).unflatten(2, (10, 4)).ne(0).sum((1, 3))
+    assert sorted(tiles.flatten().tolist()) == [0] * 15 + [64] * 5
+    with pytest.raises(ValueError, match="matrix"):
+        keep_tiles(torch.ones(2, 3, 4), 0.5)
+
+
+def test_as_many_are_kept_of_scores_in_double_precision():
+    for seed in range(20):
+        scores = torch.rand(99, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+        kept = keep_largest(scores, 1 / 3)
+        assert kept.sum() == 33 and scores[kept].min() > scores[~kept].max()
 
 
 def test_scores_of_parameters_need_no_detaching():

@@ -184,6 +184,53 @@ static std::vector<float> of_sparse(int m, int n, int k) {
     return y;
 }
 
+// The tiles of a layer of which most are zero, in the dense layer (which `check` has held against plain loops) and alone; then damage.
+static void check_tiles(const std::string& isa, int m, int n, int k, int one_in) {
+    Sample s(m, n, k, false);
+    const int blocks = s.n16 / 16, fours = s.k4 / 4;
+    auto* packed = reinterpret_cast<int8_t*>(s.real + s.n16);
+    std::vector<int32_t> start{0}, sparse(s.layer.begin(), s.layer.begin() + 16 + 6 * s.n16);
+    std::vector<uint16_t> index;
+    for (int block = 0; block < blocks; ++block) {
+        for (int four = 0; four < fours; ++four) {
+            int8_t* tile = packed + (int64_t(block) * fours + four) * 64;
+            const bool kept = !any(0, one_in - 1);
+            for (int i = 0; i < 64; ++i)
+                if (!kept) s.bias[s.n16 + block * 16 + i / 4] -= tile[i], sparse[size_t(16 + s.n16 + block * 16 + i / 4)] -= tile[i], tile[i] = 0;
+            if (!kept) continue;
+            index.push_back(uint16_t(four));
+            int32_t words[16];
+            std::memcpy(words, tile, 64);
+            sparse.insert(sparse.end(), words, words + 16);
+        }
+        start.push_back(int32_t(index.size()));
+    }
+    sparse[0] = QK_TILE_SPARSE, sparse[8] = int32_t(index.size());
+    sparse.insert(sparse.end(), start.begin(), start.end());
+    const size_t lists = sparse.size() * 4;  // bytes up to the indices
+    std::vector<uint8_t> bytes(lists + index.size() * 2);
+    std::memcpy(bytes.data(), sparse.data(), lists);
+    if (!index.empty()) std::memcpy(bytes.data() + lists, index.data(), index.size() * 2);
+    std::vector<int8_t> expected(size_t(m) * n), got(expected);
+    const auto run = [&](int64_t size, int threads) { return qk_tile_sparse(bytes.data(), size, s.x.data(), m, k, got.data(), n, threads); };
+    if (qk_linear_int8(s.layer.data(), s.bytes, s.x.data(), m, k, expected.data(), n, 1)) fail("status", isa, m, n, k);
+    for (int threads : {1, 3})
+        if (run(int64_t(bytes.size()), threads) || got != expected) fail("tile sparse", isa, m, n, k);
+    for (size_t cut = 0; cut < bytes.size(); cut += 1 + bytes.size() / 7)
+        if (run(int64_t(cut), 1) != QK_BAD_LAYER) fail("a cut layer's refusal", isa, m, n, k);
+    const auto whole = bytes;
+    if (!index.empty()) {
+        bytes[lists + 1] = 255;  // four inputs far beyond the last
+        if (run(int64_t(bytes.size()), 1) != QK_BAD_LAYER) fail("a tile beyond the inputs", isa, m, n, k);
+    }
+    for (int round = 0; round < 100; ++round) {
+        bytes = whole;
+        const int64_t from = round % 2 ? int64_t(sparse.size() - start.size()) * 4 : 0;
+        for (int64_t many = any(1, 4); many; --many) bytes[size_t(any(from, int64_t(bytes.size()) - 1))] = uint8_t(any(0, 255));
+        run(int64_t(bytes.size()), 1 + round % 3);
+    }
+}
+
 static std::vector<float> of_relative_sparse(int m, int n, int k) {
     state = uint64_t(m + 2 * n + 3 * k);
     std::vector<int32_t> start{0};
@@ -353,6 +400,8 @@ int main() {
         if (qk_use_isa(isa.c_str())) fail("choice", isa, 0, 0, 0);
         for (const auto& s : shapes)
             for (bool extreme : {false, true}) check(isa, s[0], s[1], s[2], extreme), ++checked;
+        for (const auto& s : shapes)
+            for (int one_in : {1, 3, 10, 1000}) check_tiles(isa, s[0], s[1], s[2], one_in);
         check_quantize(isa);
         for (const auto& c : {std::vector<int>{1, 3, 5}, {2, 3, 17}, {5, 4, 1}, {7, 1, 1}, {16, 1, 1}, {50, 1, 1}, {3, 1, 2}}) {
             check_conv(isa, c[0], c[1], c[2], {9, 14, 9, 14, 3, 3, 1, 1, 1, 1, 1, 1, c[0]});

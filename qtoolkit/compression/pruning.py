@@ -1,8 +1,9 @@
 """Pruning: which weights stay, on what schedule, and how the others stay exactly zero (Deep Compression, stage 1).
 
 Two questions, two kinds of function. *Which weights matter?* A score per weight (`magnitude`, `activation_scores`) and a
-rule that turns scores into boolean masks (`layer_masks`, `global_masks`, `std_masks`; `keep_tiles` ranks groups). *When do they go?* A schedule of
-densities (`iterative_densities`, `cubic_density`, `GradualPruning`). `Masks` keeps pruned weights at 0 through training.
+rule that turns scores into boolean masks (`layer_masks`, `global_masks`, `std_masks`; `keep_tiles` ranks groups of weights). *When do
+they go?* A schedule of densities (`iterative_densities`, `cubic_density`, `GradualPruning`). `Masks` keeps pruned weights at 0 through
+training.
 
 Density is the fraction of weights kept (the paper's "weights % (P)"), sparsity is 1 - density.
 """
@@ -121,8 +122,9 @@ def keep_tiles(scores: Tensor, density: float, shape: tuple[int, int] = (16, 4))
     if _checks.real_tensor(scores, "scores").dim() != 2:
         raise ValueError(f"scores has shape {tuple(scores.shape)}, expected a matrix (outputs, inputs)")
     (n, k), (rows, columns) = scores.shape, shape
-    tiles = nn.functional.pad(scores.detach().double(), (0, -k % columns, 0, -n % rows)).unflatten(0, (-1, rows)).unflatten(2, (-1, columns))
-    kept = keep_largest(tiles.square().sum((1, 3)), density)
+    squares = nn.functional.pad(scores.detach().double().square(), (0, -k % columns, 0, -n % rows))
+    tiles = squares.unflatten(0, (-1, rows)).unflatten(2, (-1, columns))
+    kept = keep_largest(tiles.sum((1, 3)), density)
     return kept.repeat_interleave(rows, 0).repeat_interleave(columns, 1)[:n, :k]
 
 

@@ -172,8 +172,9 @@ def tile_sparse_linear(limits: Limits, seconds: float, quick: bool) -> Iterator[
     for m, k, n in [(1, 1024, 1024), (64, 1024, 1024), (1, 4096, 4096)][2 * quick :]:
         x, weight = _codes(generator, m, k), prune_tiles(_codes(generator, n, k), 0.1)
         dense, layer = (pack(weight, multiplier=multiplier, shift=shift) for pack in (pack_layer, pack_tile_sparse))
+        ours_dense = {"our int8 linear": lambda: ops.int8_linear(x, dense, n)}
         yield measure("tile-sparse int8, 10 %", f"{m}x{k}x{n}", lambda: ops_tiles(x, layer, n),
-                      {"our int8 linear": lambda: ops.int8_linear(x, dense, n)} | peers.linear(x, weight) | peers.sparse(x.float(), weight.float()),
+                      ours_dense | peers.linear(x, weight) | peers.sparse(x.float(), weight.float()),
                       lambda: limits.matrix_product_us(m, n, k / 10, layer.numel(), torch.get_num_threads()), seconds)
 
 

@@ -16,7 +16,7 @@ _HEADER = struct.Struct("<9i28x")
 
 
 class Header(NamedTuple):
-    """The first 64 bytes of an int8 layer: what kind it is, N, K, taps, the codes of its output and input; of a tile-sparse layer its tiles."""
+    """The first 64 bytes of an int8 layer: its kind, N, K, taps, the codes of output and input; of a tile-sparse layer how many tiles."""
 
     magic: int
     outputs: int

@@ -46,7 +46,7 @@ def pack_tile_sparse(weight: Tensor, bias: Tensor | None = None, **parts) -> Ten
     """The bytes (uint8, 1-D) of a linear layer, of whose weight (N, K) int8 only tiles that are not all zero are stored.
 
     `bias` and `parts` (input_zero_point, multiplier, shift, zero_point, lowest, highest) are those of `pack_layer`; so are the errors.
-    Source: Mao et al. 2017, section 3 (weights pruned in blocks need one index a block).
+    Source: Mao et al. 2017 (coarse-grained sparsity: one index serves many weights).
 
     >>> weight = torch.zeros(32, 8, dtype=torch.int8)
     >>> weight[20, 5] = 1                              # the second block of outputs, the second four of inputs
@@ -62,8 +62,8 @@ def pack_tile_sparse(weight: Tensor, bias: Tensor | None = None, **parts) -> Ten
     start = torch.zeros(len(tiles) + 1, dtype=torch.int32)
     start[1:] = torch.bincount(block, minlength=len(tiles)).cumsum(0)
     new = header._replace(magic=_MAGIC, tiles=index.numel()).pack()
-    lists = (start, index.to(torch.int16))
-    return torch.cat([new, layer[new.numel() : header.weight_at], tiles[block, index].flatten(), *(part.view(torch.uint8) for part in lists)])
+    parts = (tiles[block, index].flatten(), start.view(torch.uint8), index.to(torch.int16).view(torch.uint8))
+    return torch.cat([new, layer[new.numel() : header.weight_at], *parts])
 
 
 def read_tiles(layer: Tensor) -> Tiles:
@@ -139,5 +139,6 @@ def _native(x: Tensor, layer: Tensor, out_features: int) -> Tensor:
     return ops.native.linear(library.qk_tile_sparse, x, layer, out_features, torch.int8, lambda: [_sizes(layer)])
 
 
-int8_tile_sparse_linear = ops.register("int8_tile_sparse_linear(Tensor x, Tensor layer, SymInt out_features) -> Tensor",
-                                       _native if library else portable_int8_tile_sparse_linear, ops.check_int8, ops.linear_shape(torch.int8))
+_kernel = _native if library else portable_int8_tile_sparse_linear
+int8_tile_sparse_linear = ops.register("int8_tile_sparse_linear(Tensor x, Tensor layer, SymInt out_features) -> Tensor", _kernel,
+                                       ops.check_int8, ops.linear_shape(torch.int8))

@@ -196,7 +196,7 @@ static void check_tiles(const std::string& isa, int m, int n, int k, int one_in)
             int8_t* tile = packed + (int64_t(block) * fours + four) * 64;
             const bool kept = !any(0, one_in - 1);
             for (int i = 0; i < 64; ++i)
-                if (!kept) s.bias[s.n16 + block * 16 + i / 4] -= tile[i], sparse[size_t(16 + s.n16 + block * 16 + i / 4)] -= tile[i], tile[i] = 0;
+                if (!kept) s.bias[s.n16 + block * 16 + i / 4] -= tile[i], tile[i] = 0;  // its column sum
             if (!kept) continue;
             index.push_back(uint16_t(four));
             int32_t words[16];
@@ -205,6 +205,7 @@ static void check_tiles(const std::string& isa, int m, int n, int k, int one_in)
         }
         start.push_back(int32_t(index.size()));
     }
+    std::copy(s.bias + s.n16, s.bias + 2 * s.n16, sparse.begin() + 16 + s.n16);
     sparse[0] = QK_TILE_SPARSE, sparse[8] = int32_t(index.size());
     sparse.insert(sparse.end(), start.begin(), start.end());
     const size_t lists = sparse.size() * 4;  // bytes up to the indices
@@ -212,7 +213,9 @@ static void check_tiles(const std::string& isa, int m, int n, int k, int one_in)
     std::memcpy(bytes.data(), sparse.data(), lists);
     if (!index.empty()) std::memcpy(bytes.data() + lists, index.data(), index.size() * 2);
     std::vector<int8_t> expected(size_t(m) * n), got(expected);
-    const auto run = [&](int64_t size, int threads) { return qk_tile_sparse(bytes.data(), size, s.x.data(), m, k, got.data(), n, threads); };
+    const auto run = [&](int64_t size, int threads) {
+        return qk_tile_sparse(bytes.data(), size, s.x.data(), m, k, got.data(), n, threads);
+    };
     if (qk_linear_int8(s.layer.data(), s.bytes, s.x.data(), m, k, expected.data(), n, 1)) fail("status", isa, m, n, k);
     for (int threads : {1, 3})
         if (run(int64_t(bytes.size()), threads) || got != expected) fail("tile sparse", isa, m, n, k);

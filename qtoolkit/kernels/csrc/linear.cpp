@@ -55,7 +55,8 @@ bool open_start(const void* bytes, int64_t size, int32_t magic, Layer& out, qk_h
 bool open_tile_sparse(const void* bytes, int64_t size, TileSparse& out) {
     qk_header head;
     int64_t arrays;
-    if (!open_start(bytes, size, QK_TILE_SPARSE, out.layer, head, arrays) || head.taps != 1 || head.inputs > kMostTiledInputs || head.tiles < 0) return false;
+    if (!open_start(bytes, size, QK_TILE_SPARSE, out.layer, head, arrays)) return false;
+    if (head.taps != 1 || head.inputs > kMostTiledInputs || head.tiles < 0) return false;
     if (size - arrays != int64_t(head.tiles) * (64 + 2) + 4 * (int64_t(out.layer.blocks) + 1)) return false;
     out.start = reinterpret_cast<const int32_t*>(out.layer.weight + int64_t(head.tiles) * 64);
     out.index = reinterpret_cast<const uint16_t*>(out.start + out.layer.blocks + 1);
@@ -152,7 +153,8 @@ int qk_tile_sparse(const void* bytes, int64_t size, const int8_t* x, int64_t row
     const int64_t each = int64_t(sparse.start[sparse.layer.blocks]) * 64;  // multiply-adds of a row
     for (int64_t row = 0, many; row < rows; row += many) {
         many = rows - row < kRowsAtOnce ? rows - row : kRowsAtOnce;
-        const int8_t* prepared = kernels().prepare(x + row * k, many, int(k), int(k + 3) / 4 * 4);  // once for all tasks: they do little each
+        // once for all tasks, which have too little to do each to repeat it
+        const int8_t* prepared = kernels().prepare(x + row * k, many, int(k), int(k + 3) / 4 * 4);
         if (!prepared) return QK_NO_MEMORY;
         const auto compute = [&](Range range) { return kernels().tile_sparse_int8(sparse, prepared, range, out + row * n); };
         if (!over_ranges(sparse.layer, many, many * each, threads, compute)) return QK_BAD_LAYER;

@@ -4,10 +4,10 @@
 // Compressed rows (sparse.h) give up what makes int8 fast: each weight looks for its own input. Here a whole tile is kept or
 // pruned, and a tile is just what one instruction of the dense product eats, so a stored tile costs what it costs there, and a
 // pruned one costs nothing. What is lost is the neighbor: blocks of 16 outputs have different lists, so spread inputs serve one
-// block alone. The registers that the dense tile gives to blocks side by side hold several tiles of one list on their way
-// instead, for a dot product must wait for the one before on the same sums. That lists increase and end within the inputs is
-// checked just before the walk, many indices an instruction: a damaged layer is refused, no access is ever bad. Sums are integers, hence
-// the same bits as from the dense layer.
+// block alone. With few rows, registers that the dense tile gives to blocks side by side hold several tiles of one list on
+// their way instead, for a dot product must wait for the one before on the same sums. That lists increase and end within the
+// inputs is checked just before the walk, many indices an instruction: a damaged layer is refused, no access is ever bad. Sums
+// are integers, hence the same bits as from the dense layer.
 #pragma once
 
 // Within each block, indices must increase and stay below `fours`. One long loop counts where an index does not exceed the one
@@ -41,7 +41,8 @@ static inline void one_tile(Simd::Sums (&sums)[R], const int8_t* const* x, int64
 
 // `count` tiles of a block for R rows, `stride` bytes apart; the sums go to [R][16]
 template <int R>
-static inline void walk_tiles(const int8_t* rows, int64_t stride, const uint16_t* index, int64_t count, const int8_t* w, const int32_t* start, int32_t* out) {
+static inline void walk_tiles(const int8_t* rows, int64_t stride, const uint16_t* index, int64_t count, const int8_t* w,
+                              const int32_t* start, int32_t* out) {
     constexpr int kFlight = tiles_in_flight(R);
     Simd::Sums sums[kFlight][R];
     const int8_t* x[R];

@@ -9,14 +9,15 @@ from qtoolkit.kernels import ops
 from qtoolkit.kernels._lib import bind, library
 from qtoolkit.kernels.layer import pack_layer
 from qtoolkit.kernels.plan import pack_plan
+from qtoolkit.kernels.tile_sparse import pack_tile_sparse
 
 pytestmark = pytest.mark.skipif(library is None, reason="the compiled kernels are missing")
 
 
-def some_layer(inputs: int = 40, outputs: int = 24) -> torch.Tensor:
+def some_layer(inputs: int = 40, outputs: int = 24, pack=pack_layer) -> torch.Tensor:
     weight = torch.randint(-127, 128, (outputs, inputs), generator=torch.Generator().manual_seed(0), dtype=torch.int8)
-    return pack_layer(weight, scale=torch.full((outputs,), 1e-3), multiplier=torch.full((outputs,), 2**30, dtype=torch.int32),
-                      shift=torch.full((outputs,), 40, dtype=torch.int32))
+    return pack(weight, scale=torch.full((outputs,), 1e-3), multiplier=torch.full((outputs,), 2**30, dtype=torch.int32),
+                shift=torch.full((outputs,), 40, dtype=torch.int32))
 
 
 def codes(*shape: int) -> torch.Tensor:
@@ -27,6 +28,7 @@ CASES = {
     "int8_linear": lambda: (codes(5, 3, 40), some_layer(), 24),
     "int8_linear_float": lambda: (codes(7, 40), some_layer(), 24),
     "int8_dynamic_linear": lambda: (torch.randn(2, 1, 40), some_layer(), 24),
+    "int8_tile_sparse_linear": lambda: (codes(5, 3, 40), some_layer(pack=pack_tile_sparse), 24),
     "int8_plan": lambda: (torch.rand(9, 4, 10), pack_plan([some_layer(), some_layer(24, 3)], 0.01, 3), 3),
 }
 

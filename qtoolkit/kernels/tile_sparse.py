@@ -123,7 +123,7 @@ def tile_sparse_reference(x: Tensor, layer: Tensor) -> Tensor:
 
 def portable_int8_tile_sparse_linear(x: Tensor, layer: Tensor, out_features: int) -> Tensor:
     """The operator without a compiler: the dense layer's."""
-    outputs, inputs = _sizes(layer)
+    outputs, inputs = _sizes(layer)     # compared before the zeros are written out: a damaged header may promise more than any memory holds
     if (x.shape[-1], out_features) != (inputs, outputs):
         raise ValueError(f"x has shape {tuple(x.shape)} and out_features is {out_features}, which does not fit a layer of (outputs, "
                          f"inputs) {(outputs, inputs)}")

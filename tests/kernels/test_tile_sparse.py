@@ -216,6 +216,14 @@ def test_a_tile_beyond_the_inputs_or_out_of_order_is_refused_not_followed(isa, r
                     run(x, layer, 32)
 
 
+def test_a_header_that_promises_too_much_costs_no_memory():
+    layer = pack_tile_sparse(torch.zeros(1 << 20, 1, dtype=torch.int8))
+    layer[8:12] = torch.tensor([1 << 18], dtype=torch.int32).view(torch.uint8)     # inputs: dense, that is 256 GB
+    for run in (int8_tile_sparse_linear, portable_int8_tile_sparse_linear):
+        with pytest.raises(ValueError, match="does not fit"):
+            run(torch.zeros(1, 1, dtype=torch.int8), layer, 1 << 20)
+
+
 def test_layers_that_cannot_be_packed_are_named():
     ones = torch.ones(2, 3, dtype=torch.int8)
     for call in (lambda: pack_tile_sparse(ones[:, None]), lambda: pack_tile_sparse(ones[0]), lambda: pack_tile_sparse(ones.float()),

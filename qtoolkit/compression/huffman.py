@@ -12,7 +12,7 @@ Layout of a coded stream, all little-endian, for this numpy reference and for an
     lanes           one after another, each starting on a byte; bits fill a byte from bit 0 upwards, a codeword's first
                     bit first; the last byte of a lane is padded with 0 bits
 
-Independent lanes are what makes decoding fast: a native loop keeps four in flight, numpy decodes all of them in step.
+Independent lanes are what makes decoding fast: a native loop keeps six in flight, numpy decodes all of them in step.
 """
 
 import heapq

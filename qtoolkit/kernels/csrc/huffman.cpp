@@ -1,12 +1,14 @@
-// Canonical Huffman codes, decoded four lanes at a time (layout and reference: qtoolkit/compression/huffman.py).
+// Canonical Huffman codes, decoded six lanes at a time (layout and reference: qtoolkit/compression/huffman.py).
 //
 // Decoding one stream is a chain: the next codeword starts where this one ends, so the processor waits some 7 cycles for each
 // symbol (look up, shift, look up ...). A stream is therefore cut into lanes of 4096 symbols that start on their own byte;
-// four lanes in flight keep the processor busy while each of them waits. The table has an entry for every window of 11 bits:
-// whatever follows a codeword, the window names its symbol and length (longer ones, rare by nature, ask a large table). A lane's next 56 bits sit in one register, below
-// a sentinel 1: each codeword is shifted out at the bottom, and the zeros above the sentinel count the bits used so far.
-// Nothing is read outside the stream: within 8 bytes of its end, loads are done byte by byte. Afterwards every lane must end
-// where its size says, with zero padding; so a damaged stream is an error, never a wrong answer of the wrong length.
+// six lanes in flight keep the processor busy while each of them waits (with eight there are more values than registers). The
+// table has an entry for every window of 12 bits: whatever follows a codeword, the window names its symbol and length (longer
+// ones, rare by nature, ask a large table). A lane's next 56 bits sit in one register, below a sentinel 1: each codeword is
+// shifted out at the bottom, and the zeros above the sentinel count the bits used so far. Nothing is read outside the stream:
+// its last bytes are loaded one by one. Afterwards every lane must end where its size says, with zero padding; so a damaged
+// stream is an error, never a wrong answer of the wrong length.
+#include <algorithm>
 #include <atomic>
 #include <cstring>
 
@@ -15,12 +17,15 @@
 
 namespace {
 
-constexpr int kLongest = 15, kQuick = 11, kMostSymbols = 4096;
-constexpr int64_t kLane = 4096, kLanesOfTask = 64;
+constexpr int kLongest = 15, kQuick = 12, kMostSymbols = 4096;
+constexpr int kAbreast = 6;  // lanes
+constexpr int64_t kLane = 4096, kLanesOfTask = 10 * kAbreast;
 
 struct Code {
     int longest = 0, used = 0;
-    uint32_t word[kMostSymbols] = {};  // length << 16 | codeword, first bit lowest; 0 for a symbol not in use
+    int first[kLongest + 2] = {};          // the symbols whose codewords have L bits are order[first[L]] ... order[first[L + 1] - 1]
+    uint16_t order[kMostSymbols];
+    uint32_t word[kMostSymbols] = {};      // length << 16 | codeword, first bit lowest; 0 for a symbol not in use
     bool fit(const uint8_t* lengths, int64_t symbols);
 };
 
@@ -32,25 +37,37 @@ uint32_t reversed(uint32_t word, int length) {
 
 bool Code::fit(const uint8_t* lengths, int64_t symbols) {  // false unless the lengths are a complete code or one lone symbol
     if (symbols < 1 || symbols > kMostSymbols) return false;
-    uint32_t next = 0;  // the canonical codeword, in units of 2^-15
-    for (int length = 1; length <= kLongest; ++length)
-        for (int64_t symbol = 0; symbol < symbols; ++symbol)
-            if (lengths[symbol] == length) {
-                if (next >= 1u << kLongest) return false;
-                word[symbol] = uint32_t(length) << 16 | reversed(next >> (kLongest - length), length);
-                next += 1u << (kLongest - length), longest = length, ++used;
-            } else if (lengths[symbol] > kLongest) return false;
-    return next == 1u << kLongest || (used == 1 && longest == 1);
+    int many[kLongest + 1] = {};
+    for (int64_t symbol = 0; symbol < symbols; ++symbol) {
+        if (lengths[symbol] > kLongest) return false;
+        ++many[lengths[symbol]];
+    }
+    uint32_t next[kLongest + 1], end = 0;  // canonical codewords, in units of 2^-15
+    int place[kLongest + 1];
+    for (int length = 1; length <= kLongest; ++length) {
+        next[length] = end, end += uint32_t(many[length]) << (kLongest - length);
+        place[length] = first[length] = used, used += many[length];
+        if (many[length]) longest = length;
+    }
+    first[kLongest + 1] = used;
+    if (end != 1u << kLongest && !(used == 1 && longest == 1)) return false;
+    for (int64_t symbol = 0; symbol < symbols; ++symbol)
+        if (const int length = lengths[symbol]) {
+            word[symbol] = uint32_t(length) << 16 | reversed(next[length] >> (kLongest - length), length);
+            next[length] += 1u << (kLongest - length), order[place[length]++] = uint16_t(symbol);
+        }
+    return true;
 }
 
-// An entry is symbol << 16 | length. `table` serves windows of `bits` bits; 0 there stands for a codeword that is longer.
-void fill_table(const Code& code, int bits, uint32_t* table) {
-    for (uint32_t window = 0; window < 1u << bits; ++window) table[window] = code.used == 1;
-    for (uint32_t symbol = 0; symbol < kMostSymbols; ++symbol) {
-        const uint32_t length = code.word[symbol] >> 16;
-        if (length && int(length) <= bits)
-            for (uint32_t window = code.word[symbol] & 0xffff; window < 1u << bits; window += 1u << length)
-                table[window] = symbol << 16 | length;
+// The table for windows of `bits` bits from the one for `from` bits: a further bit doubles it, since whatever has been decided
+// stays the same for both values of that bit, and decides the codewords of that length. An entry is symbol << 16 | length, and 0
+// stands for a codeword that is longer.
+void grow_table(const Code& code, int from, int bits, uint32_t* table) {
+    if (!from) table[0] = code.used == 1;
+    for (int length = from + 1; length <= bits; ++length) {
+        std::memcpy(table + (1 << (length - 1)), table, size_t(4) << (length - 1));
+        for (int i = code.first[length]; i < code.first[length + 1]; ++i)
+            table[code.word[code.order[i]] & 0xffff] = uint32_t(code.order[i]) << 16 | uint32_t(length);
     }
 }
 
@@ -61,45 +78,71 @@ uint64_t load8(const uint8_t* stream, int64_t bytes, int64_t at) {
     return word;
 }
 
-struct Lanes {  // the lanes of one task; `bit` is where each of them stands
+struct Lanes {  // lanes that lie one behind the other in `out`; `bit` is where each of them stands in the stream
     const uint8_t* body;
     int64_t bytes;
     const uint32_t *quick, *full;
     int quick_bits, full_bits;
 
-    uint64_t load(int64_t bit) const { return load8(body, bytes, bit >> 3) >> (bit & 7) | uint64_t(1) << 63; }
-
-    // One codeword of any length; `bit` moves past it.
-    int16_t one(int64_t& bit) const {
-        const uint32_t entry = full[load(bit) & ((1u << full_bits) - 1)];
-        bit += entry & 63;
-        return int16_t(entry >> 16);
+    // Codewords of any length, one after the other.
+    __attribute__((noinline)) int64_t slowly(int64_t bit, int64_t count, int16_t* out) const {
+        for (int64_t i = 0; i < count; ++i) {
+            const uint32_t entry = full[load8(body, bytes, bit >> 3) >> (bit & 7) & ((1u << full_bits) - 1)];
+            out[i] = int16_t(entry >> 16), bit += entry & 63;
+        }
+        return bit;
     }
 
-    // Decode `count` symbols of N lanes in step, in groups that one register holds. An entry of 0, a codeword of more than
-    // kQuick bits, shifts nothing, so that lane stands still until its group ends: one look at what it sees then tells
+    // `count` symbols of N lanes in step, in groups of E symbols that one register holds. An entry of 0, a codeword of more
+    // than kQuick bits, shifts nothing, so that lane stands still until its group ends: one look at what it sees then tells
     // whether the group must be done again, slowly.
-    template <int N>
-    void run(int64_t* bit, int64_t count, int16_t* const* out) const {
+    template <int N, int E>
+    void groups(int64_t* at, int64_t count, int16_t* out) const {
+        const Lanes my = *this;  // a copy that no store can change stays in registers
         const uint64_t mask = (1u << quick_bits) - 1;
-        const int64_t each = 56 / quick_bits;
-        for (int64_t done = 0; done < count; done += each) {
-            const int64_t stop = done + each < count ? done + each : count;
+        int64_t bit[N];
+        for (int n = 0; n < N; ++n) bit[n] = at[n];
+        for (const int16_t* const end = out + count; out < end; out += E) {
             uint64_t window[N];
-#pragma GCC unroll 4
-            for (int n = 0; n < N; ++n) window[n] = load(bit[n]);
-            for (int64_t i = done; i < stop; ++i)
-#pragma GCC unroll 4
+#pragma GCC unroll 8
+            for (int n = 0; n < N; ++n) {
+                std::memcpy(&window[n], my.body + (bit[n] >> 3), 8);
+                window[n] = window[n] >> (bit[n] & 7) | uint64_t(1) << 63;
+            }
+#pragma GCC unroll 8
+            for (int i = 0; i < E; ++i)
+#pragma GCC unroll 8
                 for (int n = 0; n < N; ++n) {
-                    const uint32_t entry = quick[window[n] & mask];
+                    const uint32_t entry = my.quick[window[n] & mask];
                     window[n] >>= entry & 63;
-                    out[n][i] = int16_t(entry >> 16);
+                    *static_cast<volatile int16_t*>(out + n * kLane + i) = int16_t(entry >> 16);  // at once: kept back, to be stored by fours, symbols would fill the registers
                 }
-#pragma GCC unroll 4
+#pragma GCC unroll 8
             for (int n = 0; n < N; ++n)
-                if (quick[window[n] & mask]) bit[n] += __builtin_clzll(window[n]);
-                else for (int64_t i = done; i < stop; ++i) out[n][i] = one(bit[n]);
+                if (__builtin_expect(my.quick[window[n] & mask] != 0, 1)) bit[n] += __builtin_clzll(window[n]);
+                else bit[n] = slowly(bit[n], E, out + n * kLane);
         }
+        for (int n = 0; n < N; ++n) at[n] = bit[n];
+    }
+
+    template <int N, int E>
+    void groups_of(int64_t each, int64_t* bit, int64_t count, int16_t* out) const {  // the instance for a run-time number
+        if constexpr (E > 56 / kQuick)
+            if (each < E) return groups_of<N, E - 1>(each, bit, count, out);
+        groups<N, E>(bit, count, out);
+    }
+
+    // A group takes at most 16 bytes of a lane: as many groups as must fit before the end of the stream, and again with what
+    // is left, until a lane is so near the end that its bytes must be counted.
+    template <int N>
+    void run(int64_t* bit, int64_t count, int16_t* out) const {
+        const int64_t each = quick_bits > 7 ? 56 / quick_bits : 8;
+        for (int64_t many; (many = count / each) > 0; out += many * each, count -= many * each) {
+            for (int n = 0; n < N; ++n) many = std::min(many, (bytes - 8 - (bit[n] >> 3)) / 16);
+            if (many <= 0) break;
+            groups_of<N, 8>(each, bit, many * each, out);
+        }
+        for (int n = 0; n < N; ++n) bit[n] = slowly(bit[n], count, out + n * kLane);
     }
 };
 
@@ -127,8 +170,9 @@ int qk_huffman_decode(const uint8_t* stream, int64_t bytes, const uint8_t* lengt
     for (int64_t i = 0; i < lanes; ++i) from[i + 1] = from[i] + stream[2 * i] + 256 * stream[2 * i + 1];
     if (from[lanes] != bytes_left) return QK_BAD_STREAM;
     uint32_t* quick = full + (1 << code.longest);
-    fill_table(code, code.longest, full);
-    fill_table(code, quick_bits, quick);
+    grow_table(code, 0, quick_bits, quick);
+    std::memcpy(full, quick, size_t(4) << quick_bits);
+    grow_table(code, quick_bits, code.longest, full);
     const Lanes view{stream + 2 * lanes, bytes_left, quick, full, quick_bits, code.longest};
     if (code.used == 1)
         for (int64_t i = 0; i < bytes_left; ++i)
@@ -137,13 +181,14 @@ int qk_huffman_decode(const uint8_t* stream, int64_t bytes, const uint8_t* lengt
     parallel_for((lanes + kLanesOfTask - 1) / kLanesOfTask, threads, [&](int64_t task) {
         const int64_t last = (task + 1) * kLanesOfTask < lanes ? (task + 1) * kLanesOfTask : lanes;
         for (int64_t lane = task * kLanesOfTask, many; lane < last; lane += many) {
-            const bool four = lane + 4 <= last && (lane + 4) * kLane <= count;
-            many = four ? 4 : 1;
-            int64_t bit[4];
-            int16_t* to[4];
-            for (int64_t n = 0; n < many; ++n) bit[n] = from[lane + n] * 8, to[n] = out + (lane + n) * kLane;
-            const int64_t left = count - lane * kLane;
-            four ? view.run<4>(bit, kLane, to) : view.run<1>(bit, left < kLane ? left : kLane, to);
+            const int64_t left = count - lane * kLane, whole = std::min(last - lane, left / kLane);
+            many = whole >= kAbreast ? kAbreast : whole >= 2 ? 2 : 1;
+            int64_t bit[kAbreast];
+            for (int64_t n = 0; n < many; ++n) bit[n] = from[lane + n] * 8;
+            int16_t* const to = out + lane * kLane;
+            if (many == kAbreast) view.run<kAbreast>(bit, kLane, to);
+            else if (many == 2) view.run<2>(bit, kLane, to);
+            else view.run<1>(bit, std::min(left, kLane), to);
             for (int64_t n = 0; n < many; ++n)
                 if (!ends_well(view.body, bit[n], from[lane + n + 1])) good = false;
         }

@@ -5,10 +5,12 @@ import resource
 import pytest
 import torch
 
-from qtoolkit.kernels import ops
+from qtoolkit.kernels import binary_conv, ops  # noqa: F401  (imported for its operator)
 from qtoolkit.kernels._lib import bind, library
+from qtoolkit.kernels.conv import int8_conv2d as ops_conv, pack_conv
 from qtoolkit.kernels.layer import pack_layer
 from qtoolkit.kernels.plan import pack_plan
+from qtoolkit.kernels.table import pack_binary
 from qtoolkit.kernels.tile_sparse import pack_tile_sparse
 
 pytestmark = pytest.mark.skipif(library is None, reason="the compiled kernels are missing")
@@ -24,66 +26,111 @@ def codes(*shape: int) -> torch.Tensor:
     return torch.randint(-128, 128, shape, generator=torch.Generator().manual_seed(1), dtype=torch.int8)
 
 
+def images(channels: int) -> torch.Tensor:
+    return codes(6, channels, 9, 8).contiguous(memory_format=torch.channels_last)
+
+
+def some_conv(groups: int = 1) -> torch.Tensor:
+    return pack_conv(codes(12, 12 // groups, 3, 2).clamp(-127), multiplier=torch.tensor(2**30, dtype=torch.int32),
+                     shift=torch.tensor(40, dtype=torch.int32), groups=groups)
+
+
+GEOMETRY = ([3, 2], [2, 1], [1, 0], [1, 2])
 CASES = {
     "int8_linear": lambda: (codes(5, 3, 40), some_layer(), 24),
     "int8_linear_float": lambda: (codes(7, 40), some_layer(), 24),
     "int8_dynamic_linear": lambda: (torch.randn(2, 1, 40), some_layer(), 24),
     "int8_tile_sparse_linear": lambda: (codes(5, 3, 40), some_layer(pack=pack_tile_sparse), 24),
     "int8_plan": lambda: (torch.rand(9, 4, 10), pack_plan([some_layer(), some_layer(24, 3)], 0.01, 3), 3),
+    "int8_conv2d": lambda: (images(12), some_conv(), 12, *GEOMETRY),
+    "int8_conv2d in groups": lambda: (images(12), some_conv(3), 12, *GEOMETRY, 3),
+    "int8_conv2d depthwise": lambda: (images(12), some_conv(12), 12, *GEOMETRY, 12),
+    "binary_conv2d": lambda: (images(12).float(), pack_binary(codes(5, 12, 3, 2).float()), 5, *GEOMETRY),
 }
+CONVOLUTIONS = [name for name in CASES if "conv" in name]
 
 
 def both(name: str):
+    name = name.split()[0]
     return getattr(torch.ops.qtoolkit, name).default, getattr(torch.ops.qtoolkit, f"_{name}").default
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_direct_and_twin_give_the_same_bits(name):
     direct, twin = both(name)
-    x, layer, outputs = CASES[name]()
-    for given in (x, x[:0], x[:1], x.transpose(0, 0), x.repeat_interleave(2, 0)[::2]):
-        one, other = direct(given, layer, outputs), twin(given, layer, outputs)
+    x, *rest = CASES[name]()
+    for given in (x, x[:0], x[:1], x.transpose(0, 0), x.repeat_interleave(2, 0)[::2], x.contiguous()):
+        one, other = direct(given, *rest), twin(given, *rest)
         assert one.dtype == other.dtype and one.shape == other.shape and one.stride() == other.stride() and torch.equal(one, other)
 
 
-@pytest.mark.parametrize("name", ["int8_dynamic_linear", "int8_plan"])
+@pytest.mark.parametrize("name", ["int8_dynamic_linear", "int8_plan", "binary_conv2d"])
 def test_other_dtypes_and_strides_take_the_way_round(name):
     direct, twin = both(name)
-    x, layer, outputs = CASES[name]()
+    x, *rest = CASES[name]()
     for given in (x.double(), x.half(), torch.stack([x, x], -1)[..., 0]):
-        assert torch.equal(direct(given, layer, outputs), twin(given, layer, outputs))
+        assert torch.equal(direct(given, *rest), twin(given, *rest))
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_errors_have_the_type_and_the_words_of_the_twin(name):
     direct, twin = both(name)
-    x, layer, outputs = CASES[name]()
-    wrong = [(x, layer, outputs + 1), (x, layer, 0), (x[..., :-1], layer, outputs), (x, layer[:-4], outputs), (x, layer.float(), outputs),
+    x, layer, outputs, *geometry = CASES[name]()
+    narrow = x[:, :-1] if geometry else x[..., :-1]
+    wrong = [(x, layer, outputs + 1), (x, layer, 0), (narrow, layer, outputs), (x, layer[:-4], outputs), (x, layer.float(), outputs),
              (x.long(), layer, outputs)]
     if x.is_floating_point():
         wrong.append((torch.full_like(x, float("nan")), layer, outputs))
     for arguments in wrong:
-        with pytest.raises(ValueError) as asked:
-            direct(*arguments)
-        with pytest.raises(ValueError) as expected:
-            twin(*arguments)
-        assert str(asked.value) == str(expected.value) and "\n" not in str(asked.value)
+        refused_alike(direct, twin, *arguments, *geometry)
+
+
+@pytest.mark.parametrize("name", CONVOLUTIONS)
+@pytest.mark.parametrize("which, pair", [(0, [0, 3]), (0, [40, 2]), (0, [2**21, 2]), (1, [0, 1]), (1, [2**40, 1]), (2, [-1, 0]), (3, [1, 2**31])])
+def test_geometries_that_do_not_fit_are_refused_alike(name, which, pair):
+    x, layer, outputs, *geometry = CASES[name]()
+    geometry[which] = pair
+    refused_alike(*both(name), x, layer, outputs, *geometry)
+
+
+@pytest.mark.parametrize("groups", [0, -1, 5, 2**40])
+def test_groups_that_do_not_fit_are_refused_alike(groups):
+    refused_alike(*both("int8_conv2d"), *CASES["int8_conv2d"](), groups)
+
+
+def refused_alike(direct, twin, *arguments):
+    with pytest.raises(ValueError) as asked:
+        direct(*arguments)
+    with pytest.raises(ValueError) as expected:
+        twin(*arguments)
+    assert str(asked.value) == str(expected.value) and "\n" not in str(asked.value)
 
 
 def test_only_known_operators_are_bound():
     assert not bind("no_such_operator")
 
 
-def test_nothing_leaks():
-    """A lost result of 96 kB in each of 20,000 calls, plain or refused, would be 2 GB."""
-    x, layer = torch.zeros(1000, 40, dtype=torch.int8), some_layer()
+def growth_in_kb(calls: int, call, refused) -> int:
+    """How much more memory this process needs for so many calls, every twentieth of them refused."""
     for _ in range(100):
-        ops.int8_linear_float(x, layer, 24)
+        call()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    for call in range(20_000):
-        if call % 20:
-            ops.int8_linear_float(x, layer, 24)
+    for i in range(calls):
+        if i % 20:
+            call()
         else:
             with pytest.raises(ValueError):
-                ops.int8_linear_float(x, layer, 25)
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kB
+                refused()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+
+
+def test_no_result_is_lost():
+    """A lost result of 96 kB in each call, or in each that is refused, would be 2 GB or 100 MB."""
+    x, layer = torch.zeros(1000, 40, dtype=torch.int8), some_layer()
+    assert growth_in_kb(20_000, lambda: ops.int8_linear_float(x, layer, 24), lambda: ops.int8_linear_float(x, layer, 25)) < 50_000
+
+
+def test_no_list_is_lost():
+    """Four lost lists of two numbers are some 240 bytes, here 48 MB."""
+    x, layer, outputs, *geometry = CASES["int8_conv2d"]()
+    assert growth_in_kb(200_000, lambda: ops_conv(x, layer, outputs, *geometry), lambda: ops_conv(x, layer, 13, *geometry)) < 30_000

@@ -21,10 +21,11 @@ namespace {
 using Handle = void*;          // of a tensor, or of a group of operators
 using Stack = uint64_t*;       // arguments of a call, then its results; a tensor as its handle
 using Boxed = void (*)(Stack, uint64_t, uint64_t);
-using Kernel = int (*)(const void*, int64_t, const void*, int64_t, int64_t, void*, int64_t, int);
+using RowsKernel = int (*)(const void*, int64_t, const void*, int64_t, int64_t, void*, int64_t, int);
+using ImagesKernel = int (*)(const void*, int64_t, const void*, int64_t, int64_t, const int32_t*, void*, int64_t, int);
 
 constexpr int32_t kUint8 = 0, kInt8 = 1, kFloat32 = 6, kCpu = 0;  // torch's numbers of dtypes and devices
-constexpr int64_t kMostDims = 8;
+constexpr int64_t kMostDims = 8, kMostPixels = 1 << 20;  // the latter along an axis, as in conv.cpp
 
 struct Torch {  // the functions of the C interface that are used; each returns 0 if it went well
     int (*library_init_impl)(const char*, const char*, const char*, uint32_t, Handle*);
@@ -35,11 +36,15 @@ struct Torch {  // the functions of the C interface that are used; each returns 
     int (*numel)(Handle, int64_t*);
     int (*dim)(Handle, int64_t*);
     int (*sizes)(Handle, int64_t**);
+    int (*strides)(Handle, int64_t**);
     int (*dtype)(Handle, int32_t*);
     int (*is_contiguous)(Handle, bool*);
     int (*empty_strided)(int64_t, const int64_t*, const int64_t*, int32_t, int32_t, int32_t, Handle*);
     int (*delete_tensor)(Handle);
     int (*num_threads)(uint32_t*);
+    int (*list_size)(Handle, size_t*);
+    int (*list_item)(Handle, size_t, uint64_t*);
+    int (*delete_list)(Handle);
 };
 Torch torch;
 
@@ -55,75 +60,139 @@ bool open_torch(void* library) {
            found(library, "torch_exception_get_what_without_backtrace", torch.what) &&
            found(library, "aoti_torch_get_data_ptr", torch.data_ptr) && found(library, "aoti_torch_get_numel", torch.numel) &&
            found(library, "aoti_torch_get_dim", torch.dim) && found(library, "aoti_torch_get_sizes", torch.sizes) &&
-           found(library, "aoti_torch_get_dtype", torch.dtype) &&
+           found(library, "aoti_torch_get_strides", torch.strides) && found(library, "aoti_torch_get_dtype", torch.dtype) &&
            found(library, "aoti_torch_is_contiguous", torch.is_contiguous) &&
            found(library, "aoti_torch_empty_strided", torch.empty_strided) &&
            found(library, "aoti_torch_delete_tensor_object", torch.delete_tensor) &&
-           found(library, "torch_get_num_threads", torch.num_threads);
+           found(library, "torch_get_num_threads", torch.num_threads) && found(library, "torch_list_size", torch.list_size) &&
+           found(library, "torch_list_get_item", torch.list_item) && found(library, "torch_delete_list", torch.delete_list);
 }
 
 struct Tensor {  // a view of a tensor of the caller
     void* data = nullptr;
     int64_t numel = 0, dim = 0;
-    int64_t* sizes = nullptr;
+    int64_t *sizes = nullptr, *strides = nullptr;
     int32_t dtype = -1;
     bool contiguous = false;
 
     explicit Tensor(Handle handle) {
         if (torch.data_ptr(handle, &data) || torch.numel(handle, &numel) || torch.dim(handle, &dim) || torch.sizes(handle, &sizes) ||
-            torch.dtype(handle, &dtype) || torch.is_contiguous(handle, &contiguous)) dtype = -1;
+            torch.strides(handle, &strides) || torch.dtype(handle, &dtype) || torch.is_contiguous(handle, &contiguous)) dtype = -1;
+    }
+
+    bool is_layer() const { return dtype == kUint8 && dim == 1 && contiguous; }
+
+    bool channels_last() const {  // images whose channels lie together
+        if (dim != 4 || numel < 1) return false;
+        const int64_t row = sizes[3] * sizes[1], expected[4] = {sizes[2] * row, 1, row, sizes[1]};
+        for (int axis = 0; axis < 4; ++axis)
+            if (sizes[axis] > 1 && strides[axis] != expected[axis]) return false;
+        return true;
     }
 };
 
 struct Operator {
     const char* name;
-    Kernel kernel;
-    int32_t from, to;     // dtypes of input and output
-    bool flattens;        // all but the first axis of the input are one
+    int32_t from, to;  // dtypes of input and output
+    enum Input { kRows, kFlattened, kImages } input;  // kFlattened: all but the first axis are one
+    RowsKernel rows;
+    ImagesKernel images;
 };
 
-template <class X, class Y>
+template <class X, class Y>  // kernels of any dtypes, called through pointers without type
 int typed(int (*kernel)(const void*, int64_t, const X*, int64_t, int64_t, Y*, int64_t, int), const void* layer, int64_t bytes,
           const void* x, int64_t rows, int64_t k, void* out, int64_t n, int threads) {
     return kernel(layer, bytes, static_cast<const X*>(x), rows, k, static_cast<Y*>(out), n, threads);
 }
 
-template <auto F>  // a kernel of any dtypes, called through pointers without type
-int generic(const void* layer, int64_t bytes, const void* x, int64_t rows, int64_t k, void* out, int64_t n, int threads) {
+template <class X, class Y>
+int typed(int (*kernel)(const void*, int64_t, const X*, int64_t, int64_t, const int32_t*, Y*, int64_t, int), const void* layer,
+          int64_t bytes, const void* x, int64_t images, int64_t channels, const int32_t* geometry, void* out, int64_t n, int threads) {
+    return kernel(layer, bytes, static_cast<const X*>(x), images, channels, geometry, static_cast<Y*>(out), n, threads);
+}
+
+template <auto F>
+int rows(const void* layer, int64_t bytes, const void* x, int64_t rows, int64_t k, void* out, int64_t n, int threads) {
     return typed(F, layer, bytes, x, rows, k, out, n, threads);
 }
 
+template <auto F>
+int images(const void* layer, int64_t bytes, const void* x, int64_t images, int64_t channels, const int32_t* geometry, void* out,
+           int64_t n, int threads) {
+    return typed(F, layer, bytes, x, images, channels, geometry, out, n, threads);
+}
+
 const Operator kOperators[] = {
-    {"int8_linear", generic<qk_linear_int8>, kInt8, kInt8, false},
-    {"int8_linear_float", generic<qk_linear_float>, kInt8, kFloat32, false},
-    {"int8_dynamic_linear", generic<qk_linear_dynamic>, kFloat32, kFloat32, false},
-    {"groupwise_linear", generic<qk_groupwise>, kFloat32, kFloat32, false},
-    {"table_linear", generic<qk_table>, kFloat32, kFloat32, false},
-    {"sparse_linear", generic<qk_sparse>, kFloat32, kFloat32, false},
-    {"relative_sparse_linear", generic<qk_relative_sparse>, kFloat32, kFloat32, false},
-    {"int8_tile_sparse_linear", generic<qk_tile_sparse>, kInt8, kInt8, false},
-    {"int8_plan", generic<qk_plan>, kFloat32, kFloat32, true},
+    {"int8_linear", kInt8, kInt8, Operator::kRows, rows<qk_linear_int8>, nullptr},
+    {"int8_linear_float", kInt8, kFloat32, Operator::kRows, rows<qk_linear_float>, nullptr},
+    {"int8_dynamic_linear", kFloat32, kFloat32, Operator::kRows, rows<qk_linear_dynamic>, nullptr},
+    {"groupwise_linear", kFloat32, kFloat32, Operator::kRows, rows<qk_groupwise>, nullptr},
+    {"table_linear", kFloat32, kFloat32, Operator::kRows, rows<qk_table>, nullptr},
+    {"sparse_linear", kFloat32, kFloat32, Operator::kRows, rows<qk_sparse>, nullptr},
+    {"relative_sparse_linear", kFloat32, kFloat32, Operator::kRows, rows<qk_relative_sparse>, nullptr},
+    {"int8_tile_sparse_linear", kInt8, kInt8, Operator::kRows, rows<qk_tile_sparse>, nullptr},
+    {"int8_plan", kFloat32, kFloat32, Operator::kFlattened, rows<qk_plan>, nullptr},
+    {"int8_conv2d", kInt8, kInt8, Operator::kImages, nullptr, images<qk_conv_int8>},
+    {"binary_conv2d", kFloat32, kFloat32, Operator::kImages, nullptr, images<qk_table_conv>},
 };
 
-// The result of the plain case; null if this is no plain case.
-Handle plain(const Operator& op, Handle input, Handle bytes, int64_t outputs) {
-    const Tensor x(input), layer(bytes);
-    if (x.dtype != op.from || !x.contiguous || x.dim < 1 || x.dim > kMostDims || outputs < 1) return nullptr;
-    if (layer.dtype != kUint8 || layer.dim != 1 || !layer.contiguous) return nullptr;
+// A fresh tensor of these sizes, filled by `compute(out, threads)`; null if that fails.
+template <class Compute>
+Handle result_of(int64_t dim, const int64_t* sizes, const int64_t* strides, int32_t dtype, Compute compute) {
+    Handle result = nullptr;
+    void* out = nullptr;
+    uint32_t threads = 1;
+    if (torch.empty_strided(dim, sizes, strides, dtype, kCpu, 0, &result)) return nullptr;
+    if (!torch.data_ptr(result, &out) && !torch.num_threads(&threads) && compute(out, int(threads)) == QK_OK) return result;
+    torch.delete_tensor(result);
+    return nullptr;
+}
+
+// The result of the plain case; null if this is no plain case. `outputs` is the third argument.
+Handle plain_rows(const Operator& op, const Tensor& x, const Tensor& layer, int64_t outputs) {
+    if (!x.contiguous || x.dim < 1 || x.dim > kMostDims) return nullptr;
     int64_t sizes[kMostDims], strides[kMostDims], rows = 1, k = 1;
-    const int64_t outer = op.flattens ? 1 : x.dim - 1;
+    const int64_t outer = op.input == Operator::kFlattened ? 1 : x.dim - 1;
     for (int64_t axis = 0; axis < outer; ++axis) rows *= sizes[axis] = x.sizes[axis];
     for (int64_t axis = outer; axis < x.dim; ++axis) k *= x.sizes[axis];
     sizes[outer] = outputs, strides[outer] = 1;
     for (int64_t axis = outer; axis-- > 0;) strides[axis] = strides[axis + 1] * (sizes[axis + 1] > 0 ? sizes[axis + 1] : 1);
-    Handle result = nullptr;
-    void* out = nullptr;
-    uint32_t threads = 1;
-    if (torch.empty_strided(outer + 1, sizes, strides, op.to, kCpu, 0, &result)) return nullptr;
-    if (!torch.data_ptr(result, &out) && !torch.num_threads(&threads) &&
-        op.kernel(layer.data, layer.numel, x.data, rows, k, out, outputs, int(threads)) == QK_OK) return result;
-    torch.delete_tensor(result);
-    return nullptr;
+    return result_of(outer + 1, sizes, strides, op.to, [&](void* out, int threads) {
+        return op.rows(layer.data, layer.numel, x.data, rows, k, out, outputs, threads);
+    });
+}
+
+bool pair_of(Handle list, int64_t least, int32_t* pair) {
+    size_t size = 0;
+    uint64_t item[2];
+    if (torch.list_size(list, &size) || size != 2) return false;
+    for (int i = 0; i < 2; ++i) {
+        if (torch.list_item(list, i, item + i) || int64_t(item[i]) < least || int64_t(item[i]) > kMostPixels) return false;
+        pair[i] = int32_t(item[i]);
+    }
+    return true;
+}
+
+// `geometry`: the lists kernel, stride, padding and dilation
+Handle plain_images(const Operator& op, const Tensor& x, const Tensor& layer, int64_t outputs, const uint64_t* geometry, int64_t groups) {
+    if (!x.channels_last() || outputs > kMostPixels || x.sizes[2] > kMostPixels || x.sizes[3] > kMostPixels) return nullptr;
+    struct { int32_t in[2], out[2], pairs[4][2], groups; } numbers;  // as qk_conv_int8 wants them
+    enum { kKernel, kStride, kPadding, kDilation };
+    for (int i = 0; i < 4; ++i)
+        if (!pair_of(reinterpret_cast<Handle>(geometry[i]), i != kPadding, numbers.pairs[i])) return nullptr;
+    const auto* pairs = numbers.pairs;
+    for (int i = 0; i < 2; ++i) {
+        const int64_t reach = int64_t(pairs[kDilation][i]) * (pairs[kKernel][i] - 1) + 1, room = x.sizes[2 + i] + 2 * pairs[kPadding][i] - reach;
+        if (room < 0 || room / pairs[kStride][i] >= kMostPixels) return nullptr;
+        numbers.in[i] = int32_t(x.sizes[2 + i]), numbers.out[i] = int32_t(room / pairs[kStride][i] + 1);
+    }
+    if (groups < 1 || groups > kMostPixels) return nullptr;
+    numbers.groups = int32_t(groups);
+    const int64_t row = numbers.out[1] * outputs, sizes[4] = {x.sizes[0], outputs, numbers.out[0], numbers.out[1]};
+    const int64_t strides[4] = {numbers.out[0] * row, 1, row, outputs};
+    return result_of(4, sizes, strides, op.to, [&](void* out, int threads) {
+        return op.images(layer.data, layer.numel, x.data, x.sizes[0], x.sizes[1], numbers.in, out, outputs, threads);
+    });
 }
 
 [[noreturn]] void rethrow(std::string text) {
@@ -134,10 +203,17 @@ Handle plain(const Operator& op, Handle input, Handle bytes, int64_t outputs) {
     throw std::runtime_error(text);
 }
 
-void call(const Operator& op, Stack stack) {
-    const auto input = reinterpret_cast<Handle>(stack[0]), layer = reinterpret_cast<Handle>(stack[1]);
-    if (Handle result = plain(op, input, layer, int64_t(stack[2]))) {
-        torch.delete_tensor(input), torch.delete_tensor(layer);  // a call owns its arguments
+void call(const Operator& op, Stack stack, uint64_t arguments) {
+    const auto handle = [=](int i) { return reinterpret_cast<Handle>(stack[i]); };
+    const Tensor x(handle(0)), layer(handle(1));
+    const int64_t outputs = int64_t(stack[2]);
+    const bool lists = op.input == Operator::kImages;  // then four lists follow, and groups if there are any
+    Handle result = nullptr;
+    if (x.dtype == op.from && layer.is_layer() && outputs > 0)
+        result = lists ? plain_images(op, x, layer, outputs, stack + 3, arguments > 7 ? int64_t(stack[7]) : 1) : plain_rows(op, x, layer, outputs);
+    if (result) {
+        torch.delete_tensor(handle(0)), torch.delete_tensor(handle(1));  // a call owns its arguments
+        for (int i = 3; lists && i < 7; ++i) torch.delete_list(handle(i));
         stack[0] = reinterpret_cast<uint64_t>(result);
     } else if (torch.call_dispatcher((std::string("qtoolkit::_") + op.name).c_str(), "", stack)) {
         rethrow(torch.what());
@@ -145,11 +221,11 @@ void call(const Operator& op, Stack stack) {
 }
 
 template <int I>
-void boxed(Stack stack, uint64_t, uint64_t) {
-    call(kOperators[I], stack);
+void boxed(Stack stack, uint64_t arguments, uint64_t) {
+    call(kOperators[I], stack, arguments);
 }
 
-const Boxed kBoxed[] = {boxed<0>, boxed<1>, boxed<2>, boxed<3>, boxed<4>, boxed<5>, boxed<6>, boxed<7>, boxed<8>};
+const Boxed kBoxed[] = {boxed<0>, boxed<1>, boxed<2>, boxed<3>, boxed<4>, boxed<5>, boxed<6>, boxed<7>, boxed<8>, boxed<9>, boxed<10>};
 static_assert(sizeof kBoxed / sizeof *kBoxed == sizeof kOperators / sizeof *kOperators, "one function for each operator");
 
 }  // namespace

@@ -21,7 +21,7 @@ static int8_t* prepare_image(const int8_t* x, int64_t pixels, int64_t pitch, int
 
 static inline int64_t clamped(int64_t x, int64_t low, int64_t high) { return x < low ? low : x > high ? high : x; }
 
-// The taps of output pixels row, row + 1, ...: those of tap t at [t * height]. Within a line of the output a tap steps by the stride,
+// The taps of output pixels row, row + 1, ... (`height` of them): those of tap t at [t * height]. Within a line of the output a tap steps by the stride,
 // so its pointers are a straight run, with the border before and after it: no pixel is asked by itself whether it lies inside.
 static inline void point_to_taps(const qk::Conv& conv, const int8_t* image, int k4, int64_t row, int height, const int8_t** at) {
     const int8_t* border = image + int64_t(conv.height) * conv.width * k4;
@@ -53,11 +53,10 @@ static bool conv_int8(const qk::Layer& layer, const qk::Conv& conv, const int8_t
     if (!at) return false;
     for (int64_t row = range.row0; row < range.row1; row += kRowsOfBand) {
         const int rows = int(range.row1 - row < kRowsOfBand ? range.row1 - row : kRowsOfBand);
-        const auto point = [&](int64_t from, int height, const int8_t** to) { point_to_taps(conv, image, k4, from, height, to); };
-        gemm_band(layer, k4, row, rows, range.block0, range.block1, at, point,
-                  [&](int block, int64_t pixel, int height, const int32_t* sums, int stride) {
-                      finish_int8(layer, block, pixel, height, sums, stride, pitch, out);
-                  });
+        point_to_taps(conv, image, k4, row, rows, at);
+        gemm_band(layer, k4, row, rows, range.block0, range.block1, at, [&](int block, int64_t pixel, int height, const int32_t* sums, int stride) {
+            finish_int8(layer, block, pixel, height, sums, stride, pitch, out);
+        });
     }
     return true;
 }

@@ -31,27 +31,22 @@ static inline void start_of(const qk::Layer& layer, int block, int32_t* to) {
     for (int j = 0; j < 16; ++j) to[j] = int32_t(uint32_t(bias[j]) - uint32_t(Simd::kOffset) * uint32_t(column_sum[j]));
 }
 
-// point(row, height, at) sets at[tap * height + r] to the inputs of row + r; `at` has room for taps * kRowsOfBand pointers, so
-// that they are found once a band and serve every panel
-template <class Point, class Finish>
-static void gemm_band(const qk::Layer& layer, int k4, int64_t row0, int rows, int block0, int block1, const int8_t** at,
-                      Point point, Finish finish) {
+// at[tap * rows + r] are the inputs of row row0 + r: found once for a band, they serve every panel
+template <class Finish>
+static void gemm_band(const qk::Layer& layer, int k4, int64_t row0, int rows, int block0, int block1, const int8_t* const* at, Finish finish) {
     alignas(64) int32_t sums[kMostSumsOut], start[4 * 16];
     constexpr int kFlat = Simd::kMostSums / 4;  // rows of a tile 4 blocks wide: fewest loads where the blocks come in fours
     const int most = kFlat >= 4 && rows >= 4 * kFlat && (block1 - block0) % 4 == 0 ? kFlat : Simd::kMostRows;
     const int groups = (rows + most - 1) / most;
     const int widest = blocks_beside((rows + groups - 1) / groups);
     const int panels = (block1 - block0 + widest - 1) / widest;
-    const auto height_of = [=](int row, int group) { return (rows - row + groups - group - 1) / (groups - group); };
-    for (int row = 0, group = 0, height; group < groups; ++group, row += height)
-        point(row0 + row, height = height_of(row, group), at + int64_t(row) * layer.taps);
     for (int block = block0, panel = 0, blocks; panel < panels; ++panel, block += blocks) {
         blocks = (block1 - block + panels - panel - 1) / (panels - panel);
         for (int b = 0; b < blocks; ++b) start_of(layer, block + b, start + b * 16);
         for (int row = 0, group = 0, height; group < groups; ++group, row += height) {
-            height = height_of(row, group);
+            height = (rows - row + groups - group - 1) / (groups - group);
             const Tile compute = find_tile<Simd::kMostRows, blocks_beside(Simd::kMostRows)>(height, blocks);
-            compute(at + int64_t(row) * layer.taps, layer.taps, k4, layer.weight + block * layer.block_bytes, layer.block_bytes, start, sums);
+            compute(at + row, rows, layer.taps, k4, layer.weight + block * layer.block_bytes, layer.block_bytes, start, sums);
             for (int b = 0; b < blocks; ++b) finish(block + b, row0 + row, height, sums + b * 16, blocks * 16);
         }
     }
@@ -66,10 +61,8 @@ static bool gemm(const qk::Layer& layer, qk::Range range, Band band_of, Finish f
         const int8_t* band = band_of(row, rows, k4);
         if (!band) return false;
         const int8_t* at[kRowsOfBand];
-        const auto point = [=](int64_t from, int height, const int8_t** to) {
-            for (int r = 0; r < height; ++r) to[r] = band + (from - row + r) * k4;
-        };
-        gemm_band(layer, k4, row, int(rows), range.block0, range.block1, at, point, finish);
+        for (int r = 0; r < rows; ++r) at[r] = band + int64_t(r) * k4;
+        gemm_band(layer, k4, row, int(rows), range.block0, range.block1, at, finish);
     }
     return true;
 }

@@ -2,13 +2,14 @@
 //
 // For every 4 inputs it loads B x 64 bytes of packed weights and spreads 4 bytes of each of the R rows, then makes R x B dot
 // products: R x B useful instructions for R + B loads, which is why the tile is as square as the registers allow. Rows are
-// reached through pointers, one set for each tap: a matrix product has 1 tap; a 3x3 convolution has 9, whose pointers lead
-// to 9 neighboring pixels, so that a pixel is not copied 9 times (indirect convolution, Dukhan 2019). The inputs come from
+// reached through pointers, one set for each tap, `pitch` apart: a matrix product has 1 tap; a 3x3 convolution has 9, whose pointers
+// lead to 9 neighboring pixels, so that a pixel is not copied 9 times (indirect convolution, Dukhan 2019). The inputs come from
 // `prepare` in gemm.h: k is a multiple of 4, and they are unsigned where the instruction wants that. The sums start from the bias
 // and go to a small buffer; what happens to them next costs a few instructions per K multiply-adds.
 #pragma once
 
-typedef void (*Tile)(const int8_t* const* rows, int taps, int k, const int8_t* w, int64_t block_bytes, const int32_t* start, int32_t* sums);
+typedef void (*Tile)(const int8_t* const* rows, int pitch, int taps, int k, const int8_t* w, int64_t block_bytes, const int32_t* start,
+                     int32_t* sums);
 
 template <int R, int B>
 static inline void step(Simd::Sums (&sums)[R][B], const int8_t* const* x, int64_t at, const int8_t* w, int64_t block_bytes) {
@@ -24,13 +25,14 @@ static inline void step(Simd::Sums (&sums)[R][B], const int8_t* const* x, int64_
 }
 
 template <int R, int B>
-static void tile(const int8_t* const* rows, int taps, int k, const int8_t* w, int64_t block_bytes, const int32_t* start, int32_t* out) {
+static void tile(const int8_t* const* rows, int pitch, int taps, int k, const int8_t* w, int64_t block_bytes, const int32_t* start,
+                 int32_t* out) {
     Simd::Sums sums[R][B];
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r)
 #pragma GCC unroll 8
         for (int b = 0; b < B; ++b) sums[r][b] = Simd::sums(start + b * 16);
-    for (int tap = 0; tap < taps; ++tap, rows += R) {
+    for (int tap = 0; tap < taps; ++tap, rows += pitch) {
         const int8_t* x[R];
         for (int r = 0; r < R; ++r) x[r] = rows[r];
         for (int at = 0; at < k; at += 4, w += 64) step<R, B>(sums, x, at, w, block_bytes);

@@ -106,14 +106,24 @@ struct Simd {
               odd_(_mm512_srli_epi64(_mm512_loadu_si512(multiplier), 32),
                    _mm512_and_si512(_mm512_srli_epi64(_mm512_loadu_si512(shift), 32), _mm512_set1_epi64(63))),
               lowest_(_mm512_set1_epi64(layer.lowest - layer.zero)), highest_(_mm512_set1_epi64(layer.highest - layer.zero)),
-              zero_(_mm512_set1_epi32(layer.zero)) {}
+              zero_(_mm512_set1_epi32(layer.zero)), lowest_code_(_mm_set1_epi8(int8_t(layer.lowest))),
+              highest_code_(_mm_set1_epi8(int8_t(layer.highest))),
+              small_(!_mm512_cmplt_epi64_mask(even_.shift, _mm512_set1_epi64(32)) && !_mm512_cmplt_epi64_mask(odd_.shift, _mm512_set1_epi64(32))) {
+            if (small_) odd_.shift = _mm512_sub_epi64(odd_.shift, _mm512_set1_epi64(32));
+        }
 
         void operator()(const int32_t* sums, int8_t* out) const {
             _mm_storeu_si128(reinterpret_cast<__m128i*>(out), codes(_mm512_loadu_si512(sums)));
         }
+        // A product has 62 bits, so after a shift of 32 or more, as a scale below 1/2 makes it, the result is small: it fits the half
+        // of its lane, where odd ones stay by a shift of 32 less, and is clamped among the codes.
         __m128i codes(__m512i s) const {
-            const __m512i even = clamp(even_.scale(s)), odd = clamp(odd_.scale(_mm512_srli_epi64(s, 32)));
-            const __m512i q = _mm512_mask_blend_epi32(0xaaaa, even, _mm512_slli_epi64(odd, 32));
+            const __m512i even = even_.scale(s), odd = odd_.scale(_mm512_srli_epi64(s, 32));
+            if (small_) {
+                const __m512i q = _mm512_add_epi32(_mm512_mask_blend_epi32(0xaaaa, even, odd), zero_);
+                return _mm_max_epi8(_mm_min_epi8(_mm512_cvtsepi32_epi8(q), highest_code_), lowest_code_);
+            }
+            const __m512i q = _mm512_mask_blend_epi32(0xaaaa, clamp(even), _mm512_slli_epi64(clamp(odd), 32));
             return _mm512_cvtepi32_epi8(_mm512_add_epi32(q, zero_));
         }
 
@@ -130,6 +140,8 @@ struct Simd {
 
         Eight even_, odd_;
         __m512i lowest_, highest_, zero_;
+        __m128i lowest_code_, highest_code_;
+        bool small_;
     };
 
     class Requantize64 {  // of four sums whose channels are in the order of interleave64

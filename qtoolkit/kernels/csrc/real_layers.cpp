@@ -122,10 +122,10 @@ int qk_table(const void* bytes, int64_t size, const float* x, int64_t rows, int6
         uint32_t* to = prepared + row * row_words;
         signs ? kernels().signs_of_row(x + row * k, k, to) : void(std::memcpy(to, x + row * k, size_t(k) * 4));
     });
-    int64_t tasks;
-    range_of_task(0, rows, layer.blocks, &tasks);
+    int64_t tasks = 1;
+    if (threads > 1) range_of_task(0, rows, layer.blocks, &tasks);
     parallel_for(tasks, threads, [&](int64_t task) {
-        const Range range = range_of_task(task, rows, layer.blocks);
+        const Range range = tasks > 1 ? range_of_task(task, rows, layer.blocks) : Range{0, rows, 0, layer.blocks};
         signs ? kernels().binary(layer, prepared, range, out) : kernels().codebook(layer, reinterpret_cast<float*>(prepared), range, out);
     });
     return QK_OK;

@@ -78,8 +78,10 @@ struct Simd {
 
     struct Table { __m512 low, high; };
     static Table table(const float* entries) { return {_mm512_loadu_ps(entries), _mm512_loadu_ps(entries + 16)}; }
-    static Reals look_up(const Table& table, const Weights& w, int shift) {  // uses the low 5 bits of each word by itself
-        return {_mm512_permutex2var_ps(table.low, _mm512_srli_epi32(w.all, unsigned(shift)), table.high)};
+    template <int Bits>
+    static Reals look_up(const Table& table, const Weights& w, int shift) {  // uses the low 4 or 5 bits of each word by itself
+        const __m512i index = shift ? _mm512_srli_epi32(w.all, unsigned(shift)) : w.all;
+        return {Bits == 4 ? _mm512_permutexvar_ps(index, table.low) : _mm512_permutex2var_ps(table.low, index, table.high)};
     }
     static Reals load(const float* from) { return {_mm512_loadu_ps(from)}; }
     static float gather_dot(const float* x, uint32_t last, const int32_t* index, const float* value, int64_t count) {

@@ -66,6 +66,7 @@ struct Halves256 {
 
     struct Table { const float* entries; };
     static Table table(const float* entries) { return {entries}; }
+    template <int>
     static Reals look_up(const Table& table, const Weights& w, int shift) {
         return {look_up256(table.entries, w.low, shift), look_up256(table.entries, w.high, shift)};
     }

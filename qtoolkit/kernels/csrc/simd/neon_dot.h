@@ -81,6 +81,7 @@ struct Simd {
 
     struct Table { const float* entries; };
     static Table table(const float* entries) { return {entries}; }
+    template <int>
     static Reals look_up(const Table& table, const Weights& w, int shift) {
         uint32_t words[16];
         float found[16];

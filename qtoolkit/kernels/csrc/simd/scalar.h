@@ -82,6 +82,7 @@ struct Simd {
     // for codebook.h and sparse.h: 16 entries of a table of 32, chosen by 5 bits of each word; and a sparse dot product
     struct Table { float entry[32]; };
     static Table table(const float* entries) { Table all; __builtin_memcpy(all.entry, entries, 128); return all; }
+    template <int>
     static Reals look_up(const Table& table, const Weights& w, int shift) {
         uint32_t words[16];
         Reals found;

@@ -18,59 +18,71 @@ static void signs_of_row(const float* x, int64_t count, uint32_t* words) {
     *words = Simd::negatives(last) | Simd::negatives(last + 16) << 16;
 }
 
+typedef void (*SignTile)(const qk::Table& layer, const uint32_t* x, int block, float* out, int64_t pitch);
+
+// y = scale (K - 2 differences) + bias for R rows and B blocks, `pitch` floats from row to row; K counts all inputs or, of ternary
+// weights, those that are not 0.
 template <int Planes, int R, int B>
-static void binary_tile(const qk::Table& layer, const uint32_t* x, const int8_t* w, int32_t* out) {
+static void sign_tile(const qk::Table& layer, const uint32_t* x, int block, float* out, int64_t pitch) {
+    const int8_t* w = layer.weight + block * layer.block_bytes;
     Simd::Sums sums[R][B];
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (int r = 0; r < R; ++r)
-#pragma GCC unroll 4
+#pragma GCC unroll 8
         for (int b = 0; b < B; ++b) sums[r][b] = Simd::zero();
     for (int word = 0; word < layer.words; ++word, w += 64 * Planes) {
         Simd::Weights weights[B], where[B];
-#pragma GCC unroll 4
+#pragma GCC unroll 8
         for (int b = 0; b < B; ++b) {
             weights[b] = Simd::load(w + b * layer.block_bytes);
             if (Planes == 2) where[b] = Simd::load(w + b * layer.block_bytes + 64);
         }
-#pragma GCC unroll 4
+#pragma GCC unroll 8
         for (int r = 0; r < R; ++r)
-#pragma GCC unroll 4
+#pragma GCC unroll 8
             for (int b = 0; b < B; ++b)
                 if (Planes == 2) Simd::count_differences(sums[r][b], x[r * layer.words + word], weights[b], where[b]);
                 else Simd::count_differences(sums[r][b], x[r * layer.words + word], weights[b]);
     }
-#pragma GCC unroll 4
-    for (int r = 0; r < R; ++r)
-#pragma GCC unroll 4
-        for (int b = 0; b < B; ++b) Simd::store(out + (r * B + b) * 16, sums[r][b]);
+    const Simd::Reals all = Simd::reals(float(layer.taps) * float(layer.inputs));
+#pragma GCC unroll 8
+    for (int b = 0; b < B; ++b) {
+        const int at = (block + b) * 16;
+        const Simd::Reals kept = Planes == 2 ? Simd::load(layer.kept + at) : all, scale = Simd::load(layer.scale + at), bias = Simd::load(layer.bias + at);
+#pragma GCC unroll 8
+        for (int r = 0; r < R; ++r) Simd::store(out + r * pitch + b * 16, Simd::sum_of_signs(sums[r][b], kept, scale, bias));
+    }
 }
 
-// y = scale (K - 2 differences) + bias for 16 outputs, where K is `all` or, of ternary weights, those that are not 0
-template <int Planes>
-static inline void finish_signs(const int32_t* __restrict differ, float all, const float* __restrict kept, const float* __restrict scale,
-                                const float* __restrict bias, float* __restrict to) {
-    for (int j = 0; j < 16; ++j) to[j] = ((Planes == 2 ? kept[j] : all) - 2.0f * float(differ[j])) * scale[j] + bias[j];
+template <int Planes, int R, int B>
+static SignTile find_sign_tile(int rows, int blocks) {  // the instance for run-time numbers
+    if constexpr (R > 1)
+        if (rows < R) return find_sign_tile<Planes, R - 1, B>(rows, blocks);
+    if constexpr (B > 1)
+        if (blocks < B) return find_sign_tile<Planes, R, B - 1>(rows, blocks);
+    return sign_tile<Planes, R, B>;
 }
 
 template <int Planes>
 static void binary_planes(const qk::Table& layer, const uint32_t* x, qk::Range range, float* out) {
     constexpr int kTall = Simd::kMostSums >= 16 ? 4 : 2, kWide = Simd::kMostSums >= 16 ? 4 : 1;
-    int32_t differences[kTall * kWide * 16];
-    const float all = float(layer.taps) * float(layer.inputs);
-    for (int block = range.block0, blocks; block < range.block1; block += blocks) {
-        blocks = range.block1 - block >= kWide ? kWide : 1;
-        for (int64_t row = range.row0, rows; row < range.row1; row += rows) {
-            rows = range.row1 - row >= kTall ? kTall : 1;
-            const auto compute = rows == 1 ? (blocks == 1 ? binary_tile<Planes, 1, 1> : binary_tile<Planes, 1, kWide>)
-                                           : (blocks == 1 ? binary_tile<Planes, kTall, 1> : binary_tile<Planes, kTall, kWide>);
-            compute(layer, x + row * layer.words, layer.weight + block * layer.block_bytes, differences);
-            for (int64_t r = 0; r < rows; ++r)
-                for (int b = 0; b < blocks; ++b)
-                    write_block(layer.outputs, block + b, row + r, out, [&](float* to) {
-                        const int at = (block + b) * 16;
-                        const float* kept = Planes == 2 ? layer.kept + at : nullptr;
-                        finish_signs<Planes>(differences + (r * blocks + b) * 16, all, kept, layer.scale + at, layer.bias + at, to);
-                    });
+    int panels = (range.block1 - range.block0 + kWide - 1) / kWide;
+    for (int block = range.block0, blocks; panels; block += blocks, --panels) {
+        blocks = share_of(range.block1 - block, panels);
+        const bool whole = (block + blocks) * 16 <= layer.outputs;  // else the last block is partly filled
+        int64_t groups = (range.row1 - range.row0 + kTall - 1) / kTall;
+        for (int64_t row = range.row0, rows; groups; row += rows, --groups) {
+            rows = share_of(range.row1 - row, groups);
+            const SignTile compute = find_sign_tile<Planes, kTall, kWide>(int(rows), blocks);
+            const uint32_t* words = x + row * layer.words;
+            float* to = out + row * layer.outputs + block * 16;
+            if (whole) {
+                compute(layer, words, block, to, layer.outputs);
+                continue;
+            }
+            float all[kTall * kWide * 16];
+            compute(layer, words, block, all, blocks * 16);
+            for (int64_t r = 0; r < rows; ++r) __builtin_memcpy(to + r * layer.outputs, all + r * blocks * 16, sizeof(float) * (layer.outputs - block * 16));
         }
     }
 }

@@ -31,6 +31,9 @@ static inline void start_of(const qk::Layer& layer, int block, int32_t* to) {
     for (int j = 0; j < 16; ++j) to[j] = int32_t(uint32_t(bias[j]) - uint32_t(Simd::kOffset) * uint32_t(column_sum[j]));
 }
 
+// The first of `parts` shares of `count`, all of nearly the same size.
+static inline int share_of(int64_t count, int64_t parts) { return int((count + parts - 1) / parts); }
+
 // at[tap * rows + r] are the inputs of row row0 + r: found once for a band, they serve every panel
 template <class Finish>
 static void gemm_band(const qk::Layer& layer, int k4, int64_t row0, int rows, int block0, int block1, const int8_t* const* at, Finish finish) {
@@ -41,10 +44,10 @@ static void gemm_band(const qk::Layer& layer, int k4, int64_t row0, int rows, in
     const int widest = blocks_beside((rows + groups - 1) / groups);
     const int panels = (block1 - block0 + widest - 1) / widest;
     for (int block = block0, panel = 0, blocks; panel < panels; ++panel, block += blocks) {
-        blocks = (block1 - block + panels - panel - 1) / (panels - panel);
+        blocks = share_of(block1 - block, panels - panel);
         for (int b = 0; b < blocks; ++b) start_of(layer, block + b, start + b * 16);
         for (int row = 0, group = 0, height; group < groups; ++group, row += height) {
-            height = (rows - row + groups - group - 1) / (groups - group);
+            height = share_of(rows - row, groups - group);
             const Tile compute = find_tile<Simd::kMostRows, blocks_beside(Simd::kMostRows)>(height, blocks);
             compute(at + row, rows, layer.taps, k4, layer.weight + block * layer.block_bytes, layer.block_bytes, start, sums);
             for (int b = 0; b < blocks; ++b) finish(block + b, row0 + row, height, sums + b * 16, blocks * 16);

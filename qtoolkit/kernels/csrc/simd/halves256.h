@@ -62,6 +62,13 @@ struct Halves256 {
         sums.low = _mm256_add_epi32(sums.low, ones_of_words(_mm256_and_si256(_mm256_xor_si256(all, w.low), where.low)));
         sums.high = _mm256_add_epi32(sums.high, ones_of_words(_mm256_and_si256(_mm256_xor_si256(all, w.high), where.high)));
     }
+    static __m256 sum_of_signs(__m256i differ, __m256 all, __m256 scale, __m256 bias) {
+        const __m256 sum = _mm256_sub_ps(all, _mm256_cvtepi32_ps(_mm256_add_epi32(differ, differ)));
+        return _mm256_add_ps(_mm256_mul_ps(sum, scale), bias);
+    }
+    static Reals sum_of_signs(const Sums& differ, const Reals& all, const Reals& scale, const Reals& bias) {
+        return {sum_of_signs(differ.low, all.low, scale.low, bias.low), sum_of_signs(differ.high, all.high, scale.high, bias.high)};
+    }
     static uint32_t negatives(const float* x) { return negatives256(x); }
 
     struct Table { const float* entries; };

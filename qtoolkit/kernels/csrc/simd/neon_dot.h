@@ -73,6 +73,14 @@ struct Simd {
         const int8x16_t ones = vdupq_n_s8(-1);
         count_differences(sums, x, w, {{ones, ones, ones, ones}});
     }
+    static Reals sum_of_signs(const Sums& differ, const Reals& all, const Reals& scale, const Reals& bias) {
+        Reals y;
+        for (int i = 0; i < 4; ++i) {
+            const float32x4_t sum = vsubq_f32(all.quarter[i], vcvtq_f32_s32(vaddq_s32(differ.quarter[i], differ.quarter[i])));
+            y.quarter[i] = vaddq_f32(vmulq_f32(sum, scale.quarter[i]), bias.quarter[i]);
+        }
+        return y;
+    }
     static uint32_t negatives(const float* x) {
         uint32_t bits = 0;
         for (int i = 0; i < 16; ++i) bits |= uint32_t(x[i] < 0) << i;

@@ -61,8 +61,8 @@ struct Simd {
     }
     static void store(float* to, const Reals& reals) { __builtin_memcpy(to, reals.lane, 64); }
 
-    // for binary.h: sums[j] += number of ones in (x xor word j), or of those where `where` has a one as well; and which of 16
-    // floats are negative, as bits
+    // for binary.h: sums[j] += number of ones in (x xor word j), or of those where `where` has a one as well; (all[j] - 2 differ[j])
+    // scale[j] + bias[j], each step rounded; and which of 16 floats are negative, as bits
     static void count_differences(Sums& sums, uint32_t x, const Weights& w, const Weights& where) {
         uint32_t words[16], masks[16];
         __builtin_memcpy(words, w.byte, 64), __builtin_memcpy(masks, where.byte, 64);
@@ -72,6 +72,11 @@ struct Simd {
         Weights everywhere;
         __builtin_memset(everywhere.byte, 255, 64);
         count_differences(sums, x, w, everywhere);
+    }
+    static Reals sum_of_signs(const Sums& differ, const Reals& all, const Reals& scale, const Reals& bias) {
+        Reals y;
+        for (int j = 0; j < 16; ++j) y.lane[j] = (all.lane[j] - float(2 * differ.lane[j])) * scale.lane[j] + bias.lane[j];
+        return y;
     }
     static uint32_t negatives(const float* x) {
         uint32_t bits = 0;

@@ -19,8 +19,9 @@ static inline uint32_t negatives256(const float* x) {
     return uint32_t(low | _mm256_movemask_ps(_mm256_cmp_ps(_mm256_loadu_ps(x + 8), zero, _CMP_LT_OQ)) << 8);
 }
 
+template <int Bits>
 static inline __m256 look_up256(const float* table, __m256i words, int shift) {
-    return _mm256_i32gather_ps(table, _mm256_and_si256(_mm256_srli_epi32(words, shift), _mm256_set1_epi32(31)), 4);
+    return _mm256_i32gather_ps(table, _mm256_and_si256(_mm256_srli_epi32(words, shift), _mm256_set1_epi32((1 << Bits) - 1)), 4);
 }
 
 static inline float gather_dot256(const float* x, uint32_t last, const int32_t* index, const float* value, int64_t count) {

@@ -73,9 +73,9 @@ struct Halves256 {
 
     struct Table { const float* entries; };
     static Table table(const float* entries) { return {entries}; }
-    template <int>
+    template <int Bits>
     static Reals look_up(const Table& table, const Weights& w, int shift) {
-        return {look_up256(table.entries, w.low, shift), look_up256(table.entries, w.high, shift)};
+        return {look_up256<Bits>(table.entries, w.low, shift), look_up256<Bits>(table.entries, w.high, shift)};
     }
     static Reals load(const float* from) { return {_mm256_loadu_ps(from), _mm256_loadu_ps(from + 8)}; }
     static float gather_dot(const float* x, uint32_t last, const int32_t* index, const float* value, int64_t count) {

@@ -89,12 +89,12 @@ struct Simd {
 
     struct Table { const float* entries; };
     static Table table(const float* entries) { return {entries}; }
-    template <int>
+    template <int Bits>
     static Reals look_up(const Table& table, const Weights& w, int shift) {
         uint32_t words[16];
         float found[16];
         for (int i = 0; i < 4; ++i) vst1q_u32(words + 4 * i, vreinterpretq_u32_s8(w.quarter[i]));
-        for (int j = 0; j < 16; ++j) found[j] = table.entries[words[j] >> shift & 31];
+        for (int j = 0; j < 16; ++j) found[j] = table.entries[words[j] >> shift & ((1 << Bits) - 1)];
         return load(found);
     }
     static Reals load(const float* from) { return {{vld1q_f32(from), vld1q_f32(from + 4), vld1q_f32(from + 8), vld1q_f32(from + 12)}}; }

@@ -87,12 +87,12 @@ struct Simd {
     // for codebook.h and sparse.h: 16 entries of a table of 32, chosen by 5 bits of each word; and a sparse dot product
     struct Table { float entry[32]; };
     static Table table(const float* entries) { Table all; __builtin_memcpy(all.entry, entries, 128); return all; }
-    template <int>
+    template <int Bits>
     static Reals look_up(const Table& table, const Weights& w, int shift) {
         uint32_t words[16];
         Reals found;
         __builtin_memcpy(words, w.byte, 64);
-        for (int j = 0; j < 16; ++j) found.lane[j] = table.entry[words[j] >> shift & 31];
+        for (int j = 0; j < 16; ++j) found.lane[j] = table.entry[words[j] >> shift & ((1 << Bits) - 1)];
         return found;
     }
     static Reals load(const float* from) { Reals reals; __builtin_memcpy(reals.lane, from, 64); return reals; }

@@ -54,8 +54,8 @@ static bool conv_int8(const qk::Layer& layer, const qk::Conv& conv, const int8_t
     for (int64_t row = range.row0; row < range.row1; row += kRowsOfBand) {
         const int rows = int(range.row1 - row < kRowsOfBand ? range.row1 - row : kRowsOfBand);
         point_to_taps(conv, image, k4, row, rows, at);
-        gemm_band(layer, k4, row, rows, range.block0, range.block1, at, [&](int block, int64_t pixel, int height, const int32_t* sums, int stride) {
-            finish_int8(layer, block, pixel, height, sums, stride, pitch, out);
+        gemm_band(layer, k4, row, rows, range.block0, range.block1, at, [&](int block, int blocks, int64_t pixel, int height, const int32_t* sums) {
+            finish_panel(layer, block, blocks, pixel, height, sums, pitch, out);
         });
     }
     return true;
@@ -90,7 +90,7 @@ static bool conv_patches(const qk::Layer& layer, const qk::Conv& conv, const int
         for (int64_t r = 0; patches && r < rows; ++r) copy_patch(conv, image, channels, row + r, patches + r * k4);
         return patches;
     };
-    return gemm(layer, range, patches_of, [&](int block, int64_t pixel, int height, const int32_t* sums, int stride) {
-        finish_int8(layer, block, pixel, height, sums, stride, pitch, out);
+    return gemm(layer, range, patches_of, [&](int block, int blocks, int64_t pixel, int height, const int32_t* sums) {
+        finish_panel(layer, block, blocks, pixel, height, sums, pitch, out);
     });
 }

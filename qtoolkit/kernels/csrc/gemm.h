@@ -50,7 +50,7 @@ static void gemm_band(const qk::Layer& layer, int k4, int64_t row0, int rows, in
             height = share_of(rows - row, groups - group);
             const Tile compute = find_tile<Simd::kMostRows, blocks_beside(Simd::kMostRows)>(height, blocks);
             compute(at + row, rows, layer.taps, k4, layer.weight + block * layer.block_bytes, layer.block_bytes, start, sums);
-            for (int b = 0; b < blocks; ++b) finish(block + b, row0 + row, height, sums + b * 16, blocks * 16);
+            finish(block, blocks, row0 + row, height, sums);
         }
     }
 }
@@ -103,21 +103,36 @@ static inline void finish_int8(const qk::Layer& layer, int block, int64_t row, i
         write_block(layer.outputs, out_stride, block, row + r, out, [&](int8_t* to) { requantize(sums + r * stride, to); });
 }
 
+// The codes of a panel: sums are [rows][blocks][16].
+template <class S = Simd>
+static inline void finish_panel(const qk::Layer& layer, int block, int blocks, int64_t row, int rows, const int32_t* sums, int64_t pitch,
+                                int8_t* out) {
+    if constexpr (S::kWide)
+        if (blocks == 4 && (block + 4) * 16 <= layer.outputs) {
+            const typename S::Requantize64 requantize(layer.multiplier + block * 16, layer.shift + block * 16, layer);
+            for (int r = 0; r < rows; ++r) requantize(sums + r * 64, out + (row + r) * pitch + block * 16);
+            return;
+        }
+    for (int b = 0; b < blocks; ++b) finish_int8(layer, block + b, row, rows, sums + b * 16, blocks * 16, pitch, out);
+}
+
 static bool linear_int8(const qk::Layer& layer, const int8_t* x, qk::Range range, int8_t* out) {
-    return gemm_of_rows(layer, x, range, [&](int block, int64_t row, int rows, const int32_t* sums, int stride) {
-        finish_int8(layer, block, row, rows, sums, stride, layer.outputs, out);
+    return gemm_of_rows(layer, x, range, [&](int block, int blocks, int64_t row, int rows, const int32_t* sums) {
+        finish_panel(layer, block, blocks, row, rows, sums, layer.outputs, out);
     });
 }
 
 static bool linear_float(const qk::Layer& layer, const int8_t* x, const float* row_scale, qk::Range range, float* out) {
-    return gemm_of_rows(layer, x, range, [&](int block, int64_t row, int rows, const int32_t* sums, int stride) {
-        const float *scale = layer.scale + block * 16, *bias = layer.real_bias + block * 16;
-        for (int r = 0; r < rows; ++r) {
-            const float of_row = row_scale ? row_scale[row + r] : 1.0f;
-            const int32_t* exact = sums + r * stride;
-            write_block(layer.outputs, block, row + r, out, [&](float* to) {
-                for (int j = 0; j < 16; ++j) to[j] = float(exact[j]) * (of_row * scale[j]) + bias[j];
-            });
+    return gemm_of_rows(layer, x, range, [&](int block, int blocks, int64_t row, int rows, const int32_t* sums) {
+        for (int b = 0; b < blocks; ++b) {
+            const float *scale = layer.scale + (block + b) * 16, *bias = layer.real_bias + (block + b) * 16;
+            for (int r = 0; r < rows; ++r) {
+                const float of_row = row_scale ? row_scale[row + r] : 1.0f;
+                const int32_t* exact = sums + (r * blocks + b) * 16;
+                write_block(layer.outputs, block + b, row + r, out, [&](float* to) {
+                    for (int j = 0; j < 16; ++j) to[j] = float(exact[j]) * (of_row * scale[j]) + bias[j];
+                });
+            }
         }
     });
 }

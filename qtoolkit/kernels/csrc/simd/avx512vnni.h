@@ -123,14 +123,21 @@ struct Simd {
         }
         // A product has 62 bits, so after a shift of 32 or more, as a scale below 1/2 makes it, the result is small: it fits the half
         // of its lane, where odd ones stay by a shift of 32 less, and is clamped among the codes.
-        __m128i codes(__m512i s) const {
+        __m512i words(__m512i s) const {
             const __m512i even = even_.scale(s), odd = odd_.scale(_mm512_srli_epi64(s, 32));
-            if (small_) {
-                const __m512i q = _mm512_add_epi32(_mm512_mask_blend_epi32(0xaaaa, even, odd), zero_);
-                return _mm_max_epi8(_mm_min_epi8(_mm512_cvtsepi32_epi8(q), highest_code_), lowest_code_);
-            }
-            const __m512i q = _mm512_mask_blend_epi32(0xaaaa, clamp(even), _mm512_slli_epi64(clamp(odd), 32));
-            return _mm512_cvtepi32_epi8(_mm512_add_epi32(q, zero_));
+            const __m512i q = small_ ? _mm512_mask_blend_epi32(0xaaaa, even, odd)
+                                     : _mm512_mask_blend_epi32(0xaaaa, clamp(even), _mm512_slli_epi64(clamp(odd), 32));
+            return _mm512_add_epi32(q, zero_);
+        }
+        __m128i codes(__m512i s) const {
+            return _mm_max_epi8(_mm_min_epi8(_mm512_cvtsepi32_epi8(words(s)), highest_code_), lowest_code_);
+        }
+        // the bytes of four registers of words: quarter q of the result has a quarter of each
+        static __m512i pack(__m512i a, __m512i b, __m512i c, __m512i d) {
+            return _mm512_packs_epi16(_mm512_packs_epi32(a, b), _mm512_packs_epi32(c, d));
+        }
+        __m512i within(__m512i codes) const {
+            return _mm512_max_epi8(_mm512_min_epi8(codes, _mm512_broadcast_i32x4(highest_code_)), _mm512_broadcast_i32x4(lowest_code_));
         }
 
       private:
@@ -150,21 +157,26 @@ struct Simd {
         bool small_;
     };
 
-    class Requantize64 {  // of four sums whose channels are in the order of interleave64
+    class Requantize64 {  // of 64 channels: the saturating packs of four registers at a time leave less work for each
       public:
         Requantize64(const int32_t* multiplier, const int32_t* shift, const qk::Layer& layer)
             : part_{{multiplier, shift, layer}, {multiplier + 16, shift + 16, layer}, {multiplier + 32, shift + 32, layer}, {multiplier + 48, shift + 48, layer}} {}
 
-        void operator()(const Sums* sums, int8_t* out, int count) const {
-            __m512i all = _mm512_castsi128_si512(part_[0].codes(sums[0].all));
-            all = _mm512_inserti32x4(all, part_[1].codes(sums[1].all), 1);
-            all = _mm512_inserti32x4(all, part_[2].codes(sums[2].all), 2);
-            all = _mm512_inserti32x4(all, part_[3].codes(sums[3].all), 3);
+        void operator()(const Sums* sums, int8_t* out, int count) const {  // channels in the order of interleave64, which packing undoes
+            const __m512i codes = packed(sums[0].all, sums[1].all, sums[2].all, sums[3].all);
+            if (count == 64) _mm512_storeu_si512(out, codes);
+            else _mm512_mask_storeu_epi8(out, (__mmask64(1) << count) - 1, codes);
+        }
+        void operator()(const int32_t* sums, int8_t* out) const {  // channels in their own order
+            const __m512i codes = packed(_mm512_loadu_si512(sums), _mm512_loadu_si512(sums + 16), _mm512_loadu_si512(sums + 32), _mm512_loadu_si512(sums + 48));
             const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-            _mm512_mask_storeu_epi8(out, count < 64 ? (__mmask64(1) << count) - 1 : ~__mmask64(0), _mm512_permutexvar_epi32(order, all));
+            _mm512_storeu_si512(out, _mm512_permutexvar_epi32(order, codes));
         }
 
       private:
+        __m512i packed(__m512i a, __m512i b, __m512i c, __m512i d) const {
+            return part_[0].within(Requantize::pack(part_[0].words(a), part_[1].words(b), part_[2].words(c), part_[3].words(d)));
+        }
         Requantize part_[4];
     };
 };

@@ -103,16 +103,19 @@ static inline void finish_int8(const qk::Layer& layer, int block, int64_t row, i
         write_block(layer.outputs, out_stride, block, row + r, out, [&](int8_t* to) { requantize(sums + r * stride, to); });
 }
 
+template <class S, int Blocks>
+static inline void finish_blocks(const qk::Layer& layer, int block, int64_t row, int rows, const int32_t* sums, int64_t pitch, int8_t* out) {
+    const typename S::Requantize64 requantize(layer.multiplier + block * 16, layer.shift + block * 16, layer, Blocks * 16 - 16);
+    for (int r = 0; r < rows; ++r) requantize.template row<Blocks>(sums + r * Blocks * 16, out + (row + r) * pitch + block * 16);
+}
+
 // The codes of a panel: sums are [rows][blocks][16].
 template <class S = Simd>
 static inline void finish_panel(const qk::Layer& layer, int block, int blocks, int64_t row, int rows, const int32_t* sums, int64_t pitch,
                                 int8_t* out) {
     if constexpr (S::kWide)
-        if (blocks == 4 && (block + 4) * 16 <= layer.outputs) {
-            const typename S::Requantize64 requantize(layer.multiplier + block * 16, layer.shift + block * 16, layer);
-            for (int r = 0; r < rows; ++r) requantize(sums + r * 64, out + (row + r) * pitch + block * 16);
-            return;
-        }
+        if (blocks > 2 && (block + blocks) * 16 <= layer.outputs)
+            return (blocks == 4 ? finish_blocks<S, 4> : finish_blocks<S, 3>)(layer, block, row, rows, sums, pitch, out);
     for (int b = 0; b < blocks; ++b) finish_int8(layer, block + b, row, rows, sums + b * 16, blocks * 16, pitch, out);
 }
 

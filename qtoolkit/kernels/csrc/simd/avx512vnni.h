@@ -159,18 +159,23 @@ struct Simd {
 
     class Requantize64 {  // of 64 channels: the saturating packs of four registers at a time leave less work for each
       public:
-        Requantize64(const int32_t* multiplier, const int32_t* shift, const qk::Layer& layer)
-            : part_{{multiplier, shift, layer}, {multiplier + 16, shift + 16, layer}, {multiplier + 32, shift + 32, layer}, {multiplier + 48, shift + 48, layer}} {}
+        Requantize64(const int32_t* multiplier, const int32_t* shift, const qk::Layer& layer, int last = 48)  // 32: of 48 channels
+            : part_{{multiplier, shift, layer}, {multiplier + 16, shift + 16, layer}, {multiplier + 32, shift + 32, layer}, {multiplier + last, shift + last, layer}} {}
 
         void operator()(const Sums* sums, int8_t* out, int count) const {  // channels in the order of interleave64, which packing undoes
             const __m512i codes = packed(sums[0].all, sums[1].all, sums[2].all, sums[3].all);
             if (count == 64) _mm512_storeu_si512(out, codes);
             else _mm512_mask_storeu_epi8(out, (__mmask64(1) << count) - 1, codes);
         }
-        void operator()(const int32_t* sums, int8_t* out) const {  // channels in their own order
-            const __m512i codes = packed(_mm512_loadu_si512(sums), _mm512_loadu_si512(sums + 16), _mm512_loadu_si512(sums + 32), _mm512_loadu_si512(sums + 48));
+        template <int Blocks>  // 3 or 4
+        void row(const int32_t* sums, int8_t* out) const {  // channels in their own order
+            const __m512i codes = packed(_mm512_loadu_si512(sums), _mm512_loadu_si512(sums + 16), _mm512_loadu_si512(sums + 32),
+                                         Blocks == 4 ? _mm512_loadu_si512(sums + 48) : _mm512_setzero_si512());
             const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-            _mm512_storeu_si512(out, _mm512_permutexvar_epi32(order, codes));
+            const __m512i all = _mm512_permutexvar_epi32(order, codes);
+            if (Blocks == 4) return _mm512_storeu_si512(out, all);
+            _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), _mm512_castsi512_si256(all));
+            _mm_storeu_si128(reinterpret_cast<__m128i*>(out + 32), _mm512_extracti32x4_epi32(all, 2));
         }
 
       private:

@@ -40,16 +40,8 @@ bool open_relative_sparse(const void* bytes, int64_t size, RelativeSparse& out) 
     return codebook[0] == 0 && rows_follow(start, head.outputs, head.count);
 }
 
-// (rows, k) to (k, wide), zeros where there is no row; 16 inputs at a time, so that every cache line read is used whole
-void to_columns(const float* x, int64_t rows, int64_t k, int64_t wide, float* columns) {
-    for (int64_t from = 0; from < k; from += 16) {
-        const int64_t to = from + 16 < k ? from + 16 : k;
-        for (int64_t r = 0; r < wide; ++r)
-            for (int64_t i = from; i < to; ++i) columns[i * wide + r] = r < rows ? x[r * k + i] : 0;
-    }
-}
-
-// Shares out the work of a sparse layer: 16 to 64 rows of the batch at a time, then the last few one by one.
+// Shares out the work of a sparse layer: 32 rows of the batch at a time, or 16, then the last few one by one. (More rows would make
+// their columns too many for the caches: every weight touches one of them, anywhere.)
 template <class L, class Row, class Batch>
 int run_sparse(const L& layer, const float* x, int64_t rows, float* out, int threads, Row one_row, Batch batch) {
     const int64_t k = layer.inputs, n = layer.outputs;
@@ -60,11 +52,11 @@ int run_sparse(const L& layer, const float* x, int64_t rows, float* out, int thr
     const auto end_of = [&](int64_t task) { return int32_t((task + 1) * band < n ? (task + 1) * band : n); };
     int64_t row = 0;
     for (int64_t many; rows - row >= 8; row += many) {
-        const int groups = rows - row > 32 ? 4 : rows - row > 16 ? 2 : 1;
+        const int groups = rows - row > 16 ? 2 : 1;
         many = rows - row < 16 * groups ? rows - row : 16 * groups;
         auto* columns = static_cast<float*>(scratch(kRowCodes, k * 64 * groups));
         if (!columns) return QK_NO_MEMORY;
-        to_columns(x + row * k, many, k, 16 * groups, columns);
+        kernels().to_columns(x + row * k, many, k, groups, columns);
         parallel_for(bands, threads, [&](int64_t task) {
             batch(columns, groups, int(many), int32_t(task * band), end_of(task), out + row * n);
         });

@@ -3,7 +3,7 @@
 //
 // A place is known only after all places before it: a chain of additions, one a cycle. Four outputs are walked side by side, so
 // that four such chains, and four sums, are on their way at once. Each weight then costs four loads (gap, index, value,
-// input); no instruction gathers, so there is one text for all instruction sets. With a batch, one walk serves 16 to 64 rows
+// input); no instruction gathers, so there is one text for all instruction sets. With a batch, one walk serves 16 or 32 rows
 // as in sparse.h. An index cannot leave a table of 256; that a row's gaps stay within the inputs is checked by adding them up
 // just before the walk, while they come into the nearest cache anyway: a damaged layer is refused, no access is ever bad.
 // Real arithmetic: instruction sets may differ in the last bits.
@@ -74,5 +74,5 @@ static bool relative_wide(const qk::RelativeSparse& layer, const float* columns,
 
 // as sparse_batch; false: the gaps of a row lead beyond the inputs
 static bool relative_batch(const qk::RelativeSparse& layer, const float* columns, int groups, int rows, int32_t output0, int32_t output1, float* out) {
-    return (groups == 1 ? relative_wide<1> : groups == 2 ? relative_wide<2> : relative_wide<4>)(layer, columns, rows, output0, output1, out);
+    return (groups == 1 ? relative_wide<1> : relative_wide<2>)(layer, columns, rows, output0, output1, out);
 }

@@ -2,7 +2,7 @@
 //
 // At batch 1 every weight costs a *gather*: the inputs lie anywhere, and a gather loads one element at a time, however wide
 // the register. That is why 10 % density is not 10 times faster: dense int8 reads 64 weights in one load. With a batch the
-// picture changes: inputs are laid out so that 16 to 64 rows of the batch are neighbors, one index serves as many
+// picture changes: inputs are laid out so that 16 or 32 rows of the batch are neighbors, one index serves as many
 // multiply-adds, and a zero weight saves them all. Indices come from a file, so each is clamped to the last input as it is used: a wrong index
 // gives a wrong number, never a bad access. Real arithmetic: instruction sets may differ in the last bits.
 #pragma once
@@ -23,7 +23,7 @@ struct SparseWeight {
 // a multiply-add must wait for the one before on the same sum. `weight(i)` is called for i, i + 1, ... in this order.
 template <int G, class Weight>
 static void sparse_output(const float* columns, int64_t i, int64_t end, float bias, Weight weight, float* sums) {
-    constexpr int kFlight = Simd::kMostSums >= 16 ? 2 : 1;
+    constexpr int kFlight = Simd::kMostSums >= 16 ? 4 : 2;
     Simd::Reals sum[kFlight][G];
 #pragma GCC unroll 4
     for (int g = 0; g < G; ++g) sum[0][g] = Simd::reals(bias);
@@ -44,8 +44,38 @@ static void sparse_output(const float* columns, int64_t i, int64_t end, float bi
     for (; i < end; ++i) add(sum[0], i);
 #pragma GCC unroll 4
     for (int g = 0; g < G; ++g) {
-        if (kFlight > 1) Simd::multiply_add(sum[0][g], Simd::reals(1.0f), sum[kFlight - 1][g]);
+        for (int f = 1; f < kFlight; ++f) Simd::multiply_add(sum[0][g], Simd::reals(1.0f), sum[f][g]);
         Simd::store(sums + 16 * g, sum[0][g]);
+    }
+}
+
+// to[j][i] = from[i][j] for 16 x 16 floats
+template <class S>
+static inline void transpose16(const float* from, int64_t pitch, float* to, int64_t to_pitch) {
+    if constexpr (S::kWide) {
+        typename S::Reals rows[16];
+        for (int i = 0; i < 16; ++i) rows[i] = S::load(from + i * pitch);
+        S::transpose(rows);
+        for (int i = 0; i < 16; ++i) S::store(to + i * to_pitch, rows[i]);
+    } else {
+        for (int i = 0; i < 16; ++i)
+            for (int j = 0; j < 16; ++j) to[j * to_pitch + i] = from[i * pitch + j];
+    }
+}
+
+// (rows, k) to (k, 16 groups), zeros where there is no row
+static void to_columns(const float* x, int64_t rows, int64_t k, int groups, float* columns) {
+    const int64_t wide = 16 * groups;
+    for (int64_t from = 0; from < k; from += 16) {
+        const int64_t to = from + 16 < k ? from + 16 : k;
+        for (int64_t row = 0; row < wide; row += 16) {
+            if (to - from == 16 && row + 16 <= rows) {
+                transpose16<Simd>(x + row * k + from, k, columns + from * wide + row, wide);
+                continue;
+            }
+            for (int64_t r = row; r < row + 16; ++r)
+                for (int64_t i = from; i < to; ++i) columns[i * wide + r] = r < rows ? x[r * k + i] : 0;
+        }
     }
 }
 
@@ -56,7 +86,9 @@ static void sparse_groups(int32_t outputs, int rows, int32_t output0, int32_t ou
     for (int32_t o = output0, many; o < output1; o += many) {
         many = output1 - o < 16 ? output1 - o : 16;
         for (int j = 0; j < many; ++j) one_output(o + j, sums[j]);
-        for (int r = 0; r < rows; ++r)
+        int r = 0;
+        for (; many == 16 && r + 16 <= rows; r += 16) transpose16<Simd>(&sums[0][r], 16 * G, out + int64_t(r) * outputs + o, outputs);
+        for (; r < rows; ++r)
             for (int j = 0; j < many; ++j) out[int64_t(r) * outputs + o + j] = sums[j][r];
     }
 }
@@ -73,7 +105,7 @@ static void sparse_wide(const qk::Sparse& layer, const float* columns, int rows,
     });
 }
 
-// columns: (inputs, 16 groups rows of the batch), groups 1, 2 or 4; out: (16 groups, outputs), of which `rows` are wanted
+// columns: (inputs, 16 groups rows of the batch), groups 1 or 2; out: (16 groups, outputs), of which `rows` are wanted
 static void sparse_batch(const qk::Sparse& layer, const float* columns, int groups, int rows, int32_t output0, int32_t output1, float* out) {
-    (groups == 1 ? sparse_wide<1> : groups == 2 ? sparse_wide<2> : sparse_wide<4>)(layer, columns, rows, output0, output1, out);
+    (groups == 1 ? sparse_wide<1> : sparse_wide<2>)(layer, columns, rows, output0, output1, out);
 }

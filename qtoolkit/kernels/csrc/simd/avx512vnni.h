@@ -99,6 +99,22 @@ struct Simd {
         return _mm512_reduce_add_ps(_mm512_add_ps(sum[0], sum[1]));
     }
 
+    static void transpose(Reals* r) {  // 16 x 16: pairs of rows, pairs of pairs, then quarters of registers
+        __m512 a[16], b[16];
+        for (int i = 0; i < 16; i += 2) a[i] = _mm512_unpacklo_ps(r[i].all, r[i + 1].all), a[i + 1] = _mm512_unpackhi_ps(r[i].all, r[i + 1].all);
+        for (int i = 0; i < 16; i += 4)
+            for (int j = 0; j < 2; ++j) {
+                const __m512d low = _mm512_castps_pd(a[i + j]), high = _mm512_castps_pd(a[i + j + 2]);
+                b[i + 2 * j] = _mm512_castpd_ps(_mm512_unpacklo_pd(low, high)), b[i + 2 * j + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(low, high));
+            }
+        for (int j = 0; j < 4; ++j) {
+            const __m512 even = _mm512_shuffle_f32x4(b[j], b[j + 4], 0x88), odd = _mm512_shuffle_f32x4(b[j], b[j + 4], 0xdd);
+            const __m512 even_low = _mm512_shuffle_f32x4(b[j + 8], b[j + 12], 0x88), odd_low = _mm512_shuffle_f32x4(b[j + 8], b[j + 12], 0xdd);
+            r[j].all = _mm512_shuffle_f32x4(even, even_low, 0x88), r[j + 8].all = _mm512_shuffle_f32x4(even, even_low, 0xdd);
+            r[j + 4].all = _mm512_shuffle_f32x4(odd, odd_low, 0x88), r[j + 12].all = _mm512_shuffle_f32x4(odd, odd_low, 0xdd);
+        }
+    }
+
     static constexpr int kRegisters = 12;
     static Reals reals(float x) { return {_mm512_set1_ps(x)}; }
     static void multiply_add(Reals& sum, const Reals& x, const Reals& w) { sum.all = _mm512_fmadd_ps(x.all, w.all, sum.all); }

@@ -79,11 +79,11 @@ struct Kernels {
     void (*signs_of_row)(const float* x, int64_t count, uint32_t* words);
     void (*binary)(const Table&, const uint32_t* x, Range, float* out);
     void (*codebook)(const Table&, const float* x, Range, float* out);
-    void (*to_columns)(const float* x, int64_t rows, int64_t k, int groups, float* columns);
+    void (*to_columns)(const float* x, int64_t rows, int64_t k, int64_t wide, float* columns);
     void (*sparse_row)(const Sparse&, const float* x, int32_t output0, int32_t output1, float* out);
-    void (*sparse_batch)(const Sparse&, const float* columns, int groups, int rows, int32_t output0, int32_t output1, float* out);
+    void (*sparse_batch)(const Sparse&, const float* columns, int wide, int rows, int32_t output0, int32_t output1, float* out);
     bool (*relative_row)(const RelativeSparse&, const float* x, int32_t output0, int32_t output1, float* out);  // false: gaps lead outside
-    bool (*relative_batch)(const RelativeSparse&, const float* columns, int groups, int rows, int32_t output0, int32_t output1, float* out);
+    bool (*relative_batch)(const RelativeSparse&, const float* columns, int wide, int rows, int32_t output0, int32_t output1, float* out);
     double (*peak_int8)(int64_t rounds);   // these four serve qk_limit
     double (*peak_float)(int64_t rounds);
     double (*peak_signs)(int64_t rounds);

@@ -40,8 +40,8 @@ bool open_relative_sparse(const void* bytes, int64_t size, RelativeSparse& out) 
     return codebook[0] == 0 && rows_follow(start, head.outputs, head.count);
 }
 
-// Shares out the work of a sparse layer: 32 rows of the batch at a time, or 16, then the last few one by one. (More rows would make
-// their columns too many for the caches: every weight touches one of them, anywhere.)
+// Shares out the work of a sparse layer: 32 rows of the batch at a time, or 16, then the last few one by one. (Columns of more rows
+// would be too many for the caches: every weight touches one of them, anywhere.)
 template <class L, class Row, class Batch>
 int run_sparse(const L& layer, const float* x, int64_t rows, float* out, int threads, Row one_row, Batch batch) {
     const int64_t k = layer.inputs, n = layer.outputs;
@@ -52,13 +52,13 @@ int run_sparse(const L& layer, const float* x, int64_t rows, float* out, int thr
     const auto end_of = [&](int64_t task) { return int32_t((task + 1) * band < n ? (task + 1) * band : n); };
     int64_t row = 0;
     for (int64_t many; rows - row >= 8; row += many) {
-        const int groups = rows - row > 16 ? 2 : 1;
-        many = rows - row < 16 * groups ? rows - row : 16 * groups;
-        auto* columns = static_cast<float*>(scratch(kRowCodes, k * 64 * groups));
+        const int wide = rows - row > 16 ? 32 : 16;
+        many = rows - row < wide ? rows - row : wide;
+        auto* columns = static_cast<float*>(scratch(kRowCodes, k * wide * 4));
         if (!columns) return QK_NO_MEMORY;
-        kernels().to_columns(x + row * k, many, k, groups, columns);
+        kernels().to_columns(x + row * k, many, k, wide, columns);
         parallel_for(bands, threads, [&](int64_t task) {
-            batch(columns, groups, int(many), int32_t(task * band), end_of(task), out + row * n);
+            batch(columns, wide, int(many), int32_t(task * band), end_of(task), out + row * n);
         });
     }
     for (; row < rows; ++row)

@@ -57,22 +57,27 @@ static bool relative_row(const qk::RelativeSparse& layer, const float* x, int32_
     return true;
 }
 
+struct GapWeights {
+    const uint8_t *gap, *code;
+    const float* codebook;
+    int64_t place;
+
+    void next(int64_t i, int count, int64_t* inputs, Simd::Reals* values) {
+        for (int f = 0; f < count; ++f) inputs[f] = place += int64_t(gap[i + f]) + 1, values[f] = Simd::reals(codebook[code[i + f]]);
+    }
+};
+
 template <int G>
 static bool relative_wide(const qk::RelativeSparse& layer, const float* columns, int rows, int32_t output0, int32_t output1, float* out) {
     for (int32_t o = output0; o < output1; ++o)
         if (!gaps_fit(layer, o)) return false;
-    sparse_groups<G>(layer.outputs, rows, output0, output1, out, [&](int32_t o, float* sums) {
-        int64_t place = -1;
-        const auto weight = [&](int64_t i) __attribute__((always_inline)) {
-            place += int64_t(layer.gap[i]) + 1;
-            return SparseWeight{place, layer.codebook[layer.code[i]]};
-        };
-        sparse_output<G>(columns, layer.start[o], layer.start[o + 1], layer.bias[o], weight, sums);
+    sparse_outputs<G>(layer.outputs, rows, output0, output1, out, [&](int32_t o, float* sums) {
+        sparse_output<G>(columns, layer.start[o], layer.start[o + 1], layer.bias[o], GapWeights{layer.gap, layer.code, layer.codebook, -1}, sums);
     });
     return true;
 }
 
 // as sparse_batch; false: the gaps of a row lead beyond the inputs
-static bool relative_batch(const qk::RelativeSparse& layer, const float* columns, int groups, int rows, int32_t output0, int32_t output1, float* out) {
-    return (groups == 1 ? relative_wide<1> : relative_wide<2>)(layer, columns, rows, output0, output1, out);
+static bool relative_batch(const qk::RelativeSparse& layer, const float* columns, int wide, int rows, int32_t output0, int32_t output1, float* out) {
+    return (wide == 16 ? relative_wide<1> : relative_wide<2>)(layer, columns, rows, output0, output1, out);
 }

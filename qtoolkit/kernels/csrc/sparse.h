@@ -14,37 +14,31 @@ static void sparse_row(const qk::Sparse& layer, const float* x, int32_t output0,
     }
 }
 
-struct SparseWeight {
-    int64_t input;
-    float value;
-};
-
-// One output for 16 G rows of the batch. Each value meets G registers of inputs; `kFlight` values are on their way at once, since
-// a multiply-add must wait for the one before on the same sum. `weight(i)` is called for i, i + 1, ... in this order.
-template <int G, class Weight>
-static void sparse_output(const float* columns, int64_t i, int64_t end, float bias, Weight weight, float* sums) {
-    constexpr int kFlight = Simd::kMostSums >= 16 ? 4 : 2;
-    Simd::Reals sum[kFlight][G];
+// One output for 16 G rows of the batch. Four values are on their way at once, since a multiply-add must wait for the one before on
+// the same sum. weights.next(i, count, inputs, values) tells the inputs and spread values of weights i, i + 1, ...; it is called in
+// this order, with a count of 4 or 1.
+template <int G, class Weights>
+static inline void sparse_output(const float* columns, int64_t i, int64_t end, float bias, Weights weights, float* sums) {
+    Simd::Reals sum[4][G], values[4];
+    int64_t inputs[4];
+    const auto add = [&](int count) __attribute__((always_inline)) {
+        weights.next(i, count, inputs, values);
 #pragma GCC unroll 4
-    for (int g = 0; g < G; ++g) sum[0][g] = Simd::reals(bias);
-#pragma GCC unroll 4
-    for (int f = 1; f < kFlight; ++f)
-#pragma GCC unroll 4
-        for (int g = 0; g < G; ++g) sum[f][g] = Simd::reals(0.0f);
-    const auto add = [&](Simd::Reals* to, int64_t at) __attribute__((always_inline)) {
-        const SparseWeight one = weight(at);
-        const float* column = columns + one.input * (16 * G);
-        const Simd::Reals value = Simd::reals(one.value);
-#pragma GCC unroll 4
-        for (int g = 0; g < G; ++g) Simd::multiply_add(to[g], value, Simd::load(column + 16 * g));
+        for (int f = 0; f < count; ++f)
+#pragma GCC unroll 2
+            for (int g = 0; g < G; ++g) Simd::multiply_add(sum[f][g], values[f], Simd::load(columns + 16 * (G * inputs[f] + g)));
+        i += count;
     };
-    for (; i + kFlight <= end; i += kFlight)
 #pragma GCC unroll 4
-        for (int f = 0; f < kFlight; ++f) add(sum[f], i + f);
-    for (; i < end; ++i) add(sum[0], i);
-#pragma GCC unroll 4
+    for (int f = 0; f < 4; ++f)
+#pragma GCC unroll 2
+        for (int g = 0; g < G; ++g) sum[f][g] = Simd::reals(f ? 0.0f : bias);
+    while (i + 4 <= end) add(4);
+    while (i < end) add(1);
+#pragma GCC unroll 2
     for (int g = 0; g < G; ++g) {
-        for (int f = 1; f < kFlight; ++f) Simd::multiply_add(sum[0][g], Simd::reals(1.0f), sum[f][g]);
+#pragma GCC unroll 4
+        for (int f = 1; f < 4; ++f) Simd::multiply_add(sum[0][g], Simd::reals(1.0f), sum[f][g]);
         Simd::store(sums + 16 * g, sum[0][g]);
     }
 }
@@ -63,9 +57,8 @@ static inline void transpose16(const float* from, int64_t pitch, float* to, int6
     }
 }
 
-// (rows, k) to (k, 16 groups), zeros where there is no row
-static void to_columns(const float* x, int64_t rows, int64_t k, int groups, float* columns) {
-    const int64_t wide = 16 * groups;
+// (rows, k) to (k, wide), zeros where there is no row
+static void to_columns(const float* x, int64_t rows, int64_t k, int64_t wide, float* columns) {
     for (int64_t from = 0; from < k; from += 16) {
         const int64_t to = from + 16 < k ? from + 16 : k;
         for (int64_t row = 0; row < wide; row += 16) {
@@ -81,7 +74,7 @@ static void to_columns(const float* x, int64_t rows, int64_t k, int groups, floa
 
 // `one_output(o, sums)` for every output
 template <int G, class Output>
-static void sparse_groups(int32_t outputs, int rows, int32_t output0, int32_t output1, float* out, Output one_output) {
+static void sparse_outputs(int32_t outputs, int rows, int32_t output0, int32_t output1, float* out, Output one_output) {
     float sums[16][16 * G];  // of 16 outputs: a row of `out` then receives a whole cache line
     for (int32_t o = output0, many; o < output1; o += many) {
         many = output1 - o < 16 ? output1 - o : 16;
@@ -93,19 +86,27 @@ static void sparse_groups(int32_t outputs, int rows, int32_t output0, int32_t ou
     }
 }
 
+struct RowWeights {
+    const int32_t* index;
+    const float* value;
+    uint32_t last;  // input
+
+    void next(int64_t i, int count, int64_t* inputs, Simd::Reals* values) const {
+        for (int f = 0; f < count; ++f) inputs[f] = uint32_t(index[i + f]) < last ? uint32_t(index[i + f]) : last;
+        if (count == 4) Simd::spread_each(value + i, values);
+        else values[0] = Simd::reals(value[i]);
+    }
+};
+
 template <int G>
 static void sparse_wide(const qk::Sparse& layer, const float* columns, int rows, int32_t output0, int32_t output1, float* out) {
-    const uint32_t last = uint32_t(layer.inputs - 1);
-    const auto weight = [&](int64_t i) __attribute__((always_inline)) {
-        const uint32_t index = uint32_t(layer.index[i]);
-        return SparseWeight{int64_t(index < last ? index : last), layer.value[i]};
-    };
-    sparse_groups<G>(layer.outputs, rows, output0, output1, out, [&](int32_t o, float* sums) {
-        sparse_output<G>(columns, layer.start[o], layer.start[o + 1], layer.bias[o], weight, sums);
+    const RowWeights weights{layer.index, layer.value, uint32_t(layer.inputs - 1)};
+    sparse_outputs<G>(layer.outputs, rows, output0, output1, out, [&](int32_t o, float* sums) {
+        sparse_output<G>(columns, layer.start[o], layer.start[o + 1], layer.bias[o], weights, sums);
     });
 }
 
-// columns: (inputs, 16 groups rows of the batch), groups 1 or 2; out: (16 groups, outputs), of which `rows` are wanted
-static void sparse_batch(const qk::Sparse& layer, const float* columns, int groups, int rows, int32_t output0, int32_t output1, float* out) {
-    (groups == 1 ? sparse_wide<1> : sparse_wide<2>)(layer, columns, rows, output0, output1, out);
+// columns: (inputs, `wide`), wide 16 or 32, of which `rows` are rows of the batch; out: (rows, outputs)
+static void sparse_batch(const qk::Sparse& layer, const float* columns, int wide, int rows, int32_t output0, int32_t output1, float* out) {
+    (wide == 16 ? sparse_wide<1> : sparse_wide<2>)(layer, columns, rows, output0, output1, out);
 }

@@ -91,7 +91,7 @@ static bool tile_sparse_int8(const qk::TileSparse& sparse, const int8_t* x, qk::
     if (!lists_fit(sparse, range, fours)) return false;
     const int64_t groups = (rows + Simd::kMostRows - 1) / Simd::kMostRows;
     for (int64_t row = range.row0, group = 0, height; group < groups; ++group, row += height) {
-        height = (range.row1 - row + groups - group - 1) / (groups - group);  // equal heights, as in gemm.h
+        height = share_of(range.row1 - row, groups - group);
         find_walk<Simd::kMostRows>(height)(sparse, x, fours * 4, row, range, out);
     }
     return true;

@@ -117,6 +117,10 @@ struct Simd {
 
     static constexpr int kRegisters = 12;
     static Reals reals(float x) { return {_mm512_set1_ps(x)}; }
+    static void spread_each(const float* from, Reals* to) {  // of 4: one load, where four would take as many turns as 64 bytes each
+        const __m512 four = _mm512_castps128_ps512(_mm_loadu_ps(from));
+        for (int f = 0; f < 4; ++f) to[f].all = _mm512_permutexvar_ps(_mm512_set1_epi32(f), four);
+    }
     static void multiply_add(Reals& sum, const Reals& x, const Reals& w) { sum.all = _mm512_fmadd_ps(x.all, w.all, sum.all); }
     template <class T>
     static void fence(T& x) { __asm__ volatile("" : "+v"(x.all)); }

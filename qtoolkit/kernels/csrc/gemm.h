@@ -38,8 +38,8 @@ static inline int share_of(int64_t count, int64_t parts) { return int((count + p
 template <class Finish>
 static void gemm_band(const qk::Layer& layer, int k4, int64_t row0, int rows, int block0, int block1, const int8_t* const* at, Finish finish) {
     alignas(64) int32_t sums[kMostSumsOut], start[4 * 16];
-    constexpr int kFlat = Simd::kMostSums / 4;  // rows of a tile 4 blocks wide: fewest loads where the blocks come in fours
-    const int most = kFlat >= 4 && rows >= 4 * kFlat && (block1 - block0) % 4 == 0 ? kFlat : Simd::kMostRows;
+    constexpr int kFlat = Simd::kMostSums / 4;  // rows of a tile 4 blocks wide: fewest loads, unless one block is left over alone
+    const int most = kFlat >= 4 && rows >= 4 * kFlat && (block1 - block0) % 4 != 1 ? kFlat : Simd::kMostRows;
     const int groups = (rows + most - 1) / most;
     const int widest = blocks_beside((rows + groups - 1) / groups);
     const int panels = (block1 - block0 + widest - 1) / widest;

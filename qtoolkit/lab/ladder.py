@@ -11,13 +11,17 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from qtoolkit.compression.pruning import prune_tiles
 from qtoolkit.kernels import bench, groupwise, info, ops, sparse, table
 from qtoolkit.kernels._lib import use_isa
 from qtoolkit.kernels.layer import pack_layer
+from qtoolkit.kernels.plan import unpack_plan
 from qtoolkit.kernels.reference import quantize_multiplier
 from qtoolkit.kernels.roofline import linear_work
+from qtoolkit.kernels.tile_sparse import int8_tile_sparse_linear, pack_tile_sparse
+from qtoolkit.layers.int8 import static_int8
 from qtoolkit.lab import results
 
 NAME = "kernel-ladder"
@@ -121,7 +125,56 @@ def sparse_or_dense(seconds: float = 1.0) -> list[dict]:
     return [{"name": name, "us": round(us, 2)} for name, us in _times(runs, seconds).items()]
 
 
-PARTS = {"limits": limits, "rungs": rungs, "batches": batches, "fewer_bits": fewer_bits, "sparse_or_dense": sparse_or_dense}
+def tiles(seconds: float = 1.5) -> list[dict]:
+    """One row and 64 rows times a 1024 x 1024 layer, int8 in and int8 out: dense, and with some of its tiles of 16 x 4 kept."""
+    bench.require_native()
+    rows = []
+    for m in (1, 64):
+        x, weight, dense = _layer(m, *SHAPE[1:])
+        n = len(weight)
+        multiplier, shift = quantize_multiplier(torch.tensor(2.0**-7 / weight.shape[1]))
+        runs = {"dense": partial(ops.int8_linear, x, dense, n)}
+        for density in (0.5, 0.2, 0.1, 0.05):
+            layer = pack_tile_sparse(prune_tiles(weight, density), multiplier=multiplier, shift=shift)
+            runs[f"{100 * density:g} tiles in 100 kept"] = partial(int8_tile_sparse_linear, x, layer, n)
+        rows += [{"name": name, "batch": m, "us": round(us, 2)} for name, us in _times(runs, seconds / 2).items()]
+    return rows
+
+
+def lenet_plan() -> Tensor:
+    """LeNet-300-100 with random weights as the bytes of one int8 plan; times do not depend on the weights."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        sizes = (784, 300, 100, 10)
+        layers = [part for k, n in zip(sizes, sizes[1:]) for part in (nn.Linear(k, n), nn.ReLU())][:-1]
+        return static_int8(nn.Sequential(*layers).eval(), torch.rand(256, sizes[0])).plan
+
+
+def one_by_one(x: Tensor, scale: float, zero_point: int, layers: list[Tensor], sizes: tuple[int, ...] = (300, 100, 10)) -> Tensor:
+    """Quantization and packed linear layers of these output sizes, one call each: what `ops.int8_plan` does in one, bit for bit.
+
+    See: book/chapters/12-inside-a-kernel.ipynb#a-network-in-one-call
+    """
+    codes = ops.quantize_int8(x, scale, zero_point)
+    for layer, n in zip(layers[:-1], sizes):
+        codes = ops.int8_linear(codes, layer, n)
+    return ops.int8_linear_float(codes, layers[-1], sizes[-1])
+
+
+def one_call(seconds: float = 1.0) -> list[dict]:
+    """LeNet-300-100, one image and 64: its quantization and layers called one by one, and as a plan in one call."""
+    bench.require_native()
+    plan, rows = lenet_plan(), []
+    parts = unpack_plan(plan)
+    for m in (1, 64):
+        x = torch.rand(m, 784, generator=torch.Generator().manual_seed(0))
+        runs = {"four calls": partial(one_by_one, x, parts.scale, parts.zero_point, parts.stages), "one call": partial(ops.int8_plan, x, plan, 10)}
+        rows += [{"name": name, "batch": m, "us": round(us, 2)} for name, us in _times(runs, seconds / 2).items()]
+    return rows
+
+
+PARTS = {"limits": limits, "rungs": rungs, "batches": batches, "fewer_bits": fewer_bits, "sparse_or_dense": sparse_or_dense, "tiles": tiles,
+         "one_call": one_call}
 
 
 def part(name: str):

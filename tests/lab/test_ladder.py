@@ -1,12 +1,14 @@
 """The measurements of the chapter on kernels: what is recorded, what the fallback shows, and the helper that shows C++."""
 
 import pytest
+import torch
 
-from qtoolkit.kernels import info
+from qtoolkit.kernels import info, ops
+from qtoolkit.kernels.plan import unpack_plan
 from qtoolkit.lab import ladder, results
 from qtoolkit.lab.native_source import native_source
 
-LISTS = {"rungs", "batches", "fewer_bits", "sparse_or_dense"}
+LISTS = {"rungs", "batches", "fewer_bits", "sparse_or_dense", "tiles", "one_call"}
 
 
 def test_the_loops_are_the_product():
@@ -31,6 +33,19 @@ def test_every_instruction_set_of_this_machine_has_a_rung():
     rows = ladder.rungs(seconds=0.01)
     assert len(rows) == 4 + len(info()["isas_available"]) and all(row["gmacs"] > 0 for row in rows)
     assert rows[1]["intensity"] * 4 == pytest.approx(rows[-1]["intensity"], abs=0.01)  # 32 bits move four times the bytes
+
+
+def test_layers_one_by_one_are_the_plan():
+    plan, x = ladder.lenet_plan(), torch.rand(5, 784, generator=torch.Generator().manual_seed(2))
+    parts = unpack_plan(plan)
+    assert torch.equal(ladder.one_by_one(x, parts.scale, parts.zero_point, parts.stages), ops.int8_plan(x, plan, 10))
+
+
+@pytest.mark.skipif(not info()["native"], reason="needs the compiled kernels")
+def test_fewer_tiles_take_less_time_in_the_recorded_file():
+    for batch in (1, 64):
+        times = [row["us"] for row in results.load(ladder.NAME)["tiles"] if row["batch"] == batch]
+        assert len(times) == 5 and times == sorted(times, reverse=True)
 
 
 def test_the_opening_and_one_function_of_a_file():

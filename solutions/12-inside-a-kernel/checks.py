@@ -1,4 +1,4 @@
-"""Checks of chapter 12: one vpdpbusd, the offset taken out, the packed layout, what bounds a layer."""
+"""Checks of chapter 12: one vpdpbusd, the offset taken out, the packed layout, what bounds a layer, pruning by tiles."""
 
 import torch
 import torch.nn.functional as F
@@ -333,4 +333,112 @@ INTENSITY = Exercise(
     ),
 )
 
-EXERCISES = [DOT_FOUR, CORRECTION, PACK, INTENSITY]
+# ---------------------------------------------------------------- pruning by tiles
+
+
+def prune_to(weight, count):
+    n, k = weight.shape
+    tiles = weight.long().reshape(n // 16, 16, k // 4, 4)
+    strength = tiles.square().sum((1, 3)).flatten()
+    kept = torch.zeros(len(strength), dtype=torch.bool)
+    kept[strength.argsort(descending=True)[:count]] = True
+    return (tiles * kept.reshape(n // 16, 1, k // 4, 1)).reshape(n, k).to(torch.int8)
+
+
+def tile_cases(generator):
+    def drawn(n, k, count, low=-9, high=9):
+        return {"weight": _bytes(generator, (n, k), low, high, torch.int8), "count": count}
+
+    spread = drawn(32, 4, 1, -1, 1)
+    spread["weight"][16:] = 5                    # no weight of this tile is the largest
+    spread["weight"][0, 3] = 30
+    signed = drawn(16, 8, 1, 0, 1)
+    signed["weight"][:, 4:] = torch.tensor([[6, -6, 6, -6]], dtype=torch.int8)
+    large = drawn(32, 4, 1, -8, 8)
+    large["weight"][:16] = 16                    # 16 x 16 is 0 in 8 bits
+    calls = {"signs that cancel": signed, "many middling weights or one large": spread, "squares beyond 8 bits": large,
+             "none kept": drawn(16, 4, 0, -1, 1)}
+    return [Case(name, arguments) for name, arguments in calls.items()]
+
+
+def _pt_loops(weight, count):
+    places = [(n, k) for n in range(0, len(weight), 16) for k in range(0, weight.shape[1], 4)]
+    strength = {(n, k): float(weight[n : n + 16, k : k + 4].double().square().sum()) for n, k in places}
+    out = torch.zeros_like(weight)
+    for n, k in sorted(places, key=lambda place: -strength[place])[:count]:
+        out[n : n + 16, k : k + 4] = weight[n : n + 16, k : k + 4]
+    return out
+
+
+def _pt_pooled(weight, count):
+    strength = F.avg_pool2d(weight.double().square()[None, None], (16, 4))[0, 0]
+    if not count:
+        return torch.zeros_like(weight)
+    mask = strength >= strength.flatten().topk(count).values[-1]
+    return weight * torch.kron(mask, torch.ones(16, 4, dtype=torch.bool))
+
+
+def _pt_norms(weight, count):
+    tiles = weight.unflatten(0, (-1, 16)).unflatten(2, (-1, 4)).transpose(1, 2)
+    lengths = torch.linalg.vector_norm(tiles.double(), dim=(2, 3))
+    order = lengths.flatten().sort(descending=True).indices
+    mask = torch.isin(torch.arange(lengths.numel()), order[:count]).reshape(lengths.shape)
+    return torch.where(mask[:, :, None, None], tiles, torch.zeros_like(tiles)).transpose(1, 2).reshape(weight.shape)
+
+
+def _pt(score=lambda tiles: tiles.square().sum((1, 3)), shape=(16, 4), descending=True, change=lambda count: count, widen=lambda w: w.long()):
+    """A family of answers: each argument is one decision that can go wrong."""
+    def answer(weight, count):
+        n, k = weight.shape
+        rows, columns = shape
+        tiles = widen(weight).reshape(n // rows, rows, k // columns, columns)
+        strength = score(tiles).flatten()
+        kept = torch.zeros(len(strength), dtype=torch.bool)
+        kept[strength.argsort(descending=descending)[: change(count)]] = True
+        return (weight.reshape(tiles.shape) * kept.reshape(n // rows, 1, k // columns, 1)).reshape(n, k)
+    return answer
+
+
+def _single_weights(weight, count):
+    kept = torch.zeros(weight.numel(), dtype=torch.bool)
+    kept[weight.int().abs().flatten().argsort(descending=True, stable=True)[: 64 * count]] = True
+    return weight * kept.reshape(weight.shape)
+
+
+def _mask_alone(weight, count):
+    return (prune_to(weight, count) != 0).to(torch.int8)
+
+
+def _inverted(weight, count):
+    return weight - prune_to(weight, count)
+
+
+PRUNE_TILES = Exercise(
+    name="ch12.prune_tiles",
+    title="Zeros in tiles",
+    section="zeros-that-come-in-tiles",
+    hints=("A tile stays or goes as a whole. Give each tile one number, rank the numbers, keep the first `count`.",
+           "Reshape to (N/16, 16, K/4, 4): axes 1 and 3 are inside a tile. Squares do not fit int8: widen first.",
+           "tiles = weight.long().reshape(n // 16, 16, k // 4, 4); strength = tiles.square().sum((1, 3)); mask of shape (n // 16, 1, k // 4, 1)"),
+    cases=tile_cases,
+    reference=prune_to,
+    alternatives=(_pt_loops, _pt_pooled, _pt_norms),
+    mistakes=(
+        Mistake(_single_weights, "you kept single weights. Scattered like that they leave no register empty: keep or clear whole tiles of 16 x 4.",
+                "zeros-that-do-not-help"),
+        Mistake(_pt(score=lambda tiles: tiles.sum((1, 3))), "you ranked tiles by the sum of their weights, where signs cancel. Take the squares."),
+        Mistake(_pt(score=lambda tiles: tiles.abs().amax((1, 3))), "you ranked tiles by their largest weight. Take the sum of the squares of all 64."),
+        Mistake(_pt(descending=False), "you kept the weakest tiles. The strongest stay."),
+        Mistake(_pt(widen=lambda w: w, score=lambda tiles: (tiles * tiles).sum((1, 3))),
+                "your squares wrapped around in 8 bits. Widen the weights before you square them."),
+        Mistake(_pt(change=lambda count: count + 1), "you kept one tile too many."),
+        Mistake(_mask_alone, "you returned the mask. Return the weights, with zeros where tiles were cleared."),
+        Mistake(_inverted, "you cleared the tiles that should stay, and kept the others."),
+        Mistake(_pt(shape=(4, 4)), "your tiles have 4 outputs. A register holds 16 outputs with 4 inputs each."),
+        Mistake(_pt(shape=(16, 2))),
+        Mistake(_pt(change=lambda count: max(count - 1, 0))),
+        Mistake(lambda weight, count: weight),
+    ),
+)
+
+EXERCISES = [DOT_FOUR, CORRECTION, PACK, INTENSITY, PRUNE_TILES]

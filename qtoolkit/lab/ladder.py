@@ -132,10 +132,9 @@ def tiles(seconds: float = 1.5) -> list[dict]:
     for m in (1, 64):
         x, weight, dense = _layer(m, *SHAPE[1:])
         n = len(weight)
-        multiplier, shift = quantize_multiplier(torch.tensor(2.0**-7 / weight.shape[1]))
         runs = {"dense": partial(ops.int8_linear, x, dense, n)}
         for density in (0.5, 0.2, 0.1, 0.05):
-            layer = pack_tile_sparse(prune_tiles(weight, density), multiplier=multiplier, shift=shift)
+            layer = _packed(prune_tiles(weight, density), pack_tile_sparse)
             runs[f"{100 * density:g} tiles in 100 kept"] = partial(int8_tile_sparse_linear, x, layer, n)
         rows += [{"name": name, "batch": m, "us": round(us, 2)} for name, us in _times(runs, seconds / 2).items()]
     return rows
@@ -215,8 +214,13 @@ def _layer(m: int, k: int, n: int) -> tuple[Tensor, Tensor, Tensor]:
     """(inputs, weight, packed layer) of one shape."""
     generator = torch.Generator().manual_seed(0)
     x, weight = _codes(generator, m, k), _codes(generator, n, k)
-    multiplier, shift = quantize_multiplier(torch.tensor(2.0**-7 / k))
-    return x, weight, pack_layer(weight, multiplier=multiplier, shift=shift)
+    return x, weight, _packed(weight)
+
+
+def _packed(weight: Tensor, pack: Callable[..., Tensor] = pack_layer) -> Tensor:
+    """The layer of a weight (N, K), scaled so that its results are codes of the usual size."""
+    multiplier, shift = quantize_multiplier(torch.tensor(2.0**-7 / weight.shape[1]))
+    return pack(weight, multiplier=multiplier, shift=shift)
 
 
 def _python_rung(shape: tuple[int, int, int] = (4, 32, 16)) -> dict:

@@ -2,11 +2,10 @@
 //
 // The whole table fits one or two AVX-512 registers, so `vpermps` looks up the weights of 16 outputs at once, with no
 // memory access; then one multiply-add. A 32-bit word holds the indices of 8 (or 6) neighboring inputs of one output: shifting
-// it brings the next index down, and the instruction ignores the bits above.
-// Of indices of 4 bits every second one begins a byte: a load from there costs less than a shift, which competes with look-ups for
-// the processor's units. A look-up serves every row of the tile. At batch 1 the weights are
-// 8 times fewer bytes than float32; the two instructions a weight become the limit. Real arithmetic: instruction sets may differ
-// in the last bits. A table of 256 entries does not fit registers: decode such a layer once instead.
+// it brings the next index down, and the instruction ignores the bits above. Of indices of 4 bits every second one begins a byte:
+// a load from there costs less than a shift, which competes with look-ups for the processor's units. A look-up serves every row of
+// the tile. At batch 1 the weights are 8 times fewer bytes than float32; the two instructions a weight become the limit. Real
+// arithmetic: instruction sets may differ in the last bits. A table of 256 entries does not fit registers: decode such a layer once instead.
 #pragma once
 
 // One word of B blocks: 8 or 6 inputs, two by two, so that neighboring multiply-adds go to different sums. The last word of all has

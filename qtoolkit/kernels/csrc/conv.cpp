@@ -3,24 +3,35 @@
 #include <cstring>
 #include <initializer_list>
 
-#include "kernels.h"
-#include "pool.h"
+#include "ranges.h"
 
 namespace qk {
 namespace {
 
 constexpr int64_t kWorthAThread = 1 << 20;  // multiply-adds
 
+// How many positions a window has along an axis: floor((size + 2 padding - dilation (kernel - 1) - 1) / stride) + 1; 0 if it does not fit.
+int64_t positions(const Conv& conv, int axis) {
+    const int64_t size = axis ? conv.width : conv.height, reach = int64_t(conv.dilation[axis]) * (int64_t(conv.kernel[axis]) - 1) + 1;
+    const int64_t room = size + int64_t(2) * conv.padding[axis] - reach;
+    return room < 0 || conv.stride[axis] < 1 ? 0 : room / conv.stride[axis] + 1;
+}
+
 }  // namespace
+
+bool find_output_size(Conv& conv) {
+    const int64_t height = positions(conv, 0), width = positions(conv, 1);
+    if (height > kMostPixels || width > kMostPixels) return false;
+    conv.out_height = int32_t(height), conv.out_width = int32_t(width);
+    return fits(conv);
+}
 
 bool fits(const Conv& conv) {
     const int32_t in[2] = {conv.height, conv.width}, out[2] = {conv.out_height, conv.out_width};
     for (int i = 0; i < 2; ++i) {
         for (int32_t size : {in[i], out[i], conv.kernel[i], conv.stride[i], conv.dilation[i]})
-            if (size < 1 || size > 1 << 20) return false;
-        if (conv.padding[i] < 0 || conv.padding[i] > 1 << 20) return false;
-        const int64_t reach = int64_t(conv.dilation[i]) * (conv.kernel[i] - 1) + 1;
-        if ((in[i] + int64_t(2) * conv.padding[i] - reach) / conv.stride[i] + 1 != out[i]) return false;
+            if (size < 1 || size > kMostPixels) return false;
+        if (conv.padding[i] < 0 || conv.padding[i] > kMostPixels || positions(conv, i) != out[i]) return false;
     }
     return true;
 }
@@ -80,14 +91,8 @@ int qk_conv_int8(const void* bytes, int64_t size, const int8_t* x, int64_t image
         const auto compute = groups.form == Groups::kDepthwise ? kernels().depthwise_int8
                              : groups.form == Groups::kPatches ? kernels().conv_patches : kernels().conv_int8;
         int8_t* to = out + image * out_pixels * n + int64_t(group) * groups.outputs;
-        int64_t tasks = 1;
-        if (inner_threads > 1) range_of_task(0, out_pixels, layer.blocks, &tasks);
-        if (!prepared) done = false;
-        else parallel_for(tasks, inner_threads, [&](int64_t task) {
-            const Range all{0, out_pixels, 0, layer.blocks};
-            const Range range = tasks > 1 ? range_of_task(task, out_pixels, layer.blocks) : all;
-            if (!compute(layer, conv, prepared, range, n, to)) done = false;
-        });
+        const auto part = [&](Range range) { return compute(layer, conv, prepared, range, n, to); };
+        if (!prepared || !over_ranges(out_pixels, layer.blocks, inner_threads, part)) done = false;
     };
     each_image(images, threads, [&](int64_t image, int inner_threads) {
         for (int32_t group = 0; group < groups.count; ++group) one_group(image, group, inner_threads);

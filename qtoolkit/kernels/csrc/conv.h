@@ -21,8 +21,9 @@ static int8_t* prepare_image(const int8_t* x, int64_t pixels, int64_t pitch, int
 
 static inline int64_t clamped(int64_t x, int64_t low, int64_t high) { return x < low ? low : x > high ? high : x; }
 
-// The taps of output pixels row, row + 1, ... (`height` of them): those of tap t at [t * height]. Within a line of the output a tap steps by the stride,
-// so its pointers are a straight run, with the border before and after it: no pixel is asked by itself whether it lies inside.
+// The taps of output pixels row, row + 1, ... (`height` of them): those of tap t at [t * height]. Within a line of the output a tap
+// steps by the stride, so its pointers are a straight run, with the border before and after it: no pixel is asked by itself whether
+// it lies inside.
 static inline void point_to_taps(const qk::Conv& conv, const int8_t* image, int k4, int64_t row, int height, const int8_t** at) {
     const int8_t* border = image + int64_t(conv.height) * conv.width * k4;
     const int64_t step = int64_t(conv.stride[1]) * k4;

@@ -2,8 +2,7 @@
 #include <atomic>
 #include <cstring>
 
-#include "kernels.h"
-#include "pool.h"
+#include "ranges.h"
 
 namespace qk {
 namespace {
@@ -59,10 +58,9 @@ int qk_groupwise(const void* bytes, int64_t size, const float* x, int64_t rows, 
         if (!prepare_row(layer, x + row * k, scales + row, codes + row * padded, sums + row * layer.groups)) finite = false;
     });
     if (!finite) return QK_NOT_FINITE;
-    int64_t tasks;
-    range_of_task(0, rows, layer.blocks, &tasks);
-    parallel_for(tasks, threads, [&](int64_t task) {
-        kernels().groupwise(layer, codes, sums, scales, range_of_task(task, rows, layer.blocks), out);
+    over_ranges(rows, layer.blocks, threads, [&](Range range) {
+        kernels().groupwise(layer, codes, sums, scales, range, out);
+        return true;
     });
     return QK_OK;
 }

@@ -115,7 +115,8 @@ struct Lanes {  // lanes that lie one behind the other in `out`; `bit` is where 
                 for (int n = 0; n < N; ++n) {
                     const uint32_t entry = my.quick[window[n] & mask];
                     window[n] >>= entry & 63;
-                    *static_cast<volatile int16_t*>(out + n * kLane + i) = int16_t(entry >> 16);  // at once: kept back, to be stored by fours, symbols would fill the registers
+                    // volatile, hence at once: kept back to be stored by fours, symbols would fill the registers
+                    *static_cast<volatile int16_t*>(out + n * kLane + i) = int16_t(entry >> 16);
                 }
 #pragma GCC unroll 8
             for (int n = 0; n < N; ++n)

@@ -95,9 +95,10 @@ const Kernels& kernels();  // the table in use
 
 bool rows_follow(const int32_t* start, int32_t rows, int32_t count);  // each row begins where the one before ends, or later
 bool open_table(const void* bytes, int64_t size, Table& out);
+constexpr int32_t kMostPixels = 1 << 20;  // along an axis
 bool fits(const Conv&);  // sizes in range, output size as they demand
+bool find_output_size(Conv&);  // from the other numbers; false if they do not fit
 bool open_layer(const void* bytes, int64_t size, Layer& out);
-Range range_of_task(int64_t task, int64_t rows, int32_t blocks, int64_t* tasks = nullptr);  // tasks: how many there are
 int run_linear_int8(const Layer&, const int8_t* x, int64_t rows, int8_t* out, int threads);
 int run_linear_float(const Layer&, const int8_t* x, const float* row_scale, int64_t rows, float* out, int threads);
 

@@ -1,35 +1,21 @@
-// A linear layer from the outside: check the bytes, cut the work into tasks, hand them to the chosen instruction set.
-//
-// A task is a panel of 64 outputs for up to 48 rows: small enough to balance, large enough (K x 3072 multiply-adds) to be
-// worth a thread. Jobs below about 4 microseconds stay on the calling thread.
+// A linear layer from the outside: check the bytes, share out the work (ranges.h), hand it to the chosen instruction set. Jobs below
+// about 4 microseconds stay on the calling thread.
 #include <atomic>
 #include <cstring>
 
-#include "kernels.h"
-#include "pool.h"
+#include "ranges.h"
 
 namespace qk {
 namespace {
 
 constexpr int32_t kMostInputs = 1 << 24, kMostOutputs = 1 << 24, kMostTiledInputs = 1 << 18;  // the last: 2^16 fours
-constexpr int64_t kRowsOfTask = 48, kBlocksOfTask = 4, kRowsAtOnce = 480, kWorthAThread = 1 << 20;  // the last in multiply-adds
+constexpr int64_t kRowsAtOnce = 480, kWorthAThread = 1 << 20;  // the latter in multiply-adds
 
 int64_t at_least_one(int64_t x) { return x < 1 ? 1 : x; }
 
-template <class F>  // compute(range) returns false if it failed; so does this
-bool over_ranges(const Layer& layer, int64_t rows, int64_t work, int threads, F&& compute) {
-    threads = worth(threads, work, kWorthAThread);
-    if (threads <= 1) return compute(Range{0, rows, 0, layer.blocks});
-    std::atomic<bool> done{true};
-    int64_t tasks;
-    range_of_task(0, rows, layer.blocks, &tasks);
-    parallel_for(tasks, threads, [&](int64_t task) {
-        if (!compute(range_of_task(task, rows, layer.blocks))) done = false;
-    });
-    return done;
+int threads_for(const Layer& layer, int64_t rows, int threads) {
+    return worth(threads, rows * layer.outputs * layer.inputs, kWorthAThread);
 }
-
-int64_t dense_work(const Layer& layer, int64_t rows) { return rows * layer.outputs * layer.inputs; }
 
 // What every int8 layer begins with. `arrays` receives the number of bytes up to the weights.
 bool open_start(const void* bytes, int64_t size, int32_t magic, Layer& out, qk_header& head, int64_t& arrays) {
@@ -65,14 +51,6 @@ bool open_tile_sparse(const void* bytes, int64_t size, TileSparse& out) {
 
 }  // namespace
 
-Range range_of_task(int64_t task, int64_t rows, int32_t blocks, int64_t* tasks) {
-    const int64_t panels = (blocks + kBlocksOfTask - 1) / kBlocksOfTask, bands = (rows + kRowsOfTask - 1) / kRowsOfTask;
-    if (tasks) *tasks = panels * bands;
-    const int64_t row = task % bands * kRowsOfTask, block = task / bands * kBlocksOfTask;
-    const int64_t row1 = row + kRowsOfTask, block1 = block + kBlocksOfTask;
-    return {row, row1 < rows ? row1 : rows, int32_t(block), int32_t(block1 < blocks ? block1 : blocks)};
-}
-
 bool open_layer(const void* bytes, int64_t size, Layer& out) {
     qk_header head;
     int64_t arrays;
@@ -83,12 +61,12 @@ bool open_layer(const void* bytes, int64_t size, Layer& out) {
 
 int run_linear_int8(const Layer& layer, const int8_t* x, int64_t rows, int8_t* out, int threads) {
     const auto compute = [&](Range range) { return kernels().linear_int8(layer, x, range, out); };
-    return over_ranges(layer, rows, dense_work(layer, rows), threads, compute) ? QK_OK : QK_NO_MEMORY;
+    return over_ranges(rows, layer.blocks, threads_for(layer, rows, threads), compute) ? QK_OK : QK_NO_MEMORY;
 }
 
 int run_linear_float(const Layer& layer, const int8_t* x, const float* row_scale, int64_t rows, float* out, int threads) {
     const auto compute = [&](Range range) { return kernels().linear_float(layer, x, row_scale, range, out); };
-    return over_ranges(layer, rows, dense_work(layer, rows), threads, compute) ? QK_OK : QK_NO_MEMORY;
+    return over_ranges(rows, layer.blocks, threads_for(layer, rows, threads), compute) ? QK_OK : QK_NO_MEMORY;
 }
 
 static int bad_shape(const Layer& layer, int64_t rows, int64_t k, int64_t n) {
@@ -157,7 +135,7 @@ int qk_tile_sparse(const void* bytes, int64_t size, const int8_t* x, int64_t row
         const int8_t* prepared = kernels().prepare(x + row * k, many, int(k), int(k + 3) / 4 * 4);
         if (!prepared) return QK_NO_MEMORY;
         const auto compute = [&](Range range) { return kernels().tile_sparse_int8(sparse, prepared, range, out + row * n); };
-        if (!over_ranges(sparse.layer, many, many * each, threads, compute)) return QK_BAD_LAYER;
+        if (!over_ranges(many, sparse.layer.blocks, worth(threads, many * each, kWorthAThread), compute)) return QK_BAD_LAYER;
     }
     return QK_OK;
 }

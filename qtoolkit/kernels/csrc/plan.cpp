@@ -52,18 +52,11 @@ int run_convolution(const Stage& stage, const int8_t* x, int64_t images, int8_t*
 bool slide(const qk_stage& from, Stage& stage) {
     Conv& conv = stage.conv;
     conv.height = stage.in.height, conv.width = stage.in.width, conv.groups = from.groups;
-    const int32_t in[2] = {conv.height, conv.width};
-    int32_t out[2];
-    for (int i = 0; i < 2; ++i) {
+    for (int i = 0; i < 2; ++i)
         conv.kernel[i] = from.kernel[i], conv.stride[i] = from.stride[i], conv.padding[i] = from.padding[i], conv.dilation[i] = from.dilation[i];
-        if (conv.stride[i] < 1) return false;
-        const int64_t room = in[i] + int64_t(2) * conv.padding[i] - int64_t(conv.dilation[i]) * (int64_t(conv.kernel[i]) - 1) - 1;
-        if (room < 0 || room / conv.stride[i] >= 1 << 20) return false;
-        out[i] = int32_t(room / conv.stride[i] + 1);
-    }
-    conv.out_height = out[0], conv.out_width = out[1];
-    stage.out = {stage.in.channels, out[0], out[1]};
-    return fits(conv);
+    if (!find_output_size(conv)) return false;
+    stage.out = {stage.in.channels, conv.out_height, conv.out_width};
+    return true;
 }
 
 bool open_stage(const qk_stage& from, const char* plan, int64_t size, Stage& stage) {

@@ -3,8 +3,7 @@
 #include <atomic>
 #include <cstring>
 
-#include "kernels.h"
-#include "pool.h"
+#include "ranges.h"
 
 namespace qk {
 namespace {
@@ -114,11 +113,9 @@ int qk_table(const void* bytes, int64_t size, const float* x, int64_t rows, int6
         uint32_t* to = prepared + row * row_words;
         signs ? kernels().signs_of_row(x + row * k, k, to) : void(std::memcpy(to, x + row * k, size_t(k) * 4));
     });
-    int64_t tasks = 1;
-    if (threads > 1) range_of_task(0, rows, layer.blocks, &tasks);
-    parallel_for(tasks, threads, [&](int64_t task) {
-        const Range range = tasks > 1 ? range_of_task(task, rows, layer.blocks) : Range{0, rows, 0, layer.blocks};
+    over_ranges(rows, layer.blocks, threads, [&](Range range) {
         signs ? kernels().binary(layer, prepared, range, out) : kernels().codebook(layer, reinterpret_cast<float*>(prepared), range, out);
+        return true;
     });
     return QK_OK;
 }

@@ -86,6 +86,13 @@ static void sparse_outputs(int32_t outputs, int rows, int32_t output0, int32_t o
     }
 }
 
+// to[f] = from[f] in every lane, for 4 values
+template <class S>
+static inline void spread_each(const float* from, typename S::Reals* to) {
+    if constexpr (S::kWide) S::spread_each(from, to);
+    else for (int f = 0; f < 4; ++f) to[f] = S::reals(from[f]);
+}
+
 struct RowWeights {
     const int32_t* index;
     const float* value;
@@ -93,7 +100,7 @@ struct RowWeights {
 
     void next(int64_t i, int count, int64_t* inputs, Simd::Reals* values) const {
         for (int f = 0; f < count; ++f) inputs[f] = uint32_t(index[i + f]) < last ? uint32_t(index[i + f]) : last;
-        if (count == 4) Simd::spread_each(value + i, values);
+        if (count == 4) spread_each<Simd>(value + i, values);
         else values[0] = Simd::reals(value[i]);
     }
 };

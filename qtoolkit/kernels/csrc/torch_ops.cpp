@@ -13,7 +13,7 @@
 #include <stdexcept>
 #include <string>
 
-#include "qk.h"
+#include "kernels.h"
 
 namespace qk {
 namespace {
@@ -25,7 +25,7 @@ using RowsKernel = int (*)(const void*, int64_t, const void*, int64_t, int64_t, 
 using ImagesKernel = int (*)(const void*, int64_t, const void*, int64_t, int64_t, const int32_t*, void*, int64_t, int);
 
 constexpr int32_t kUint8 = 0, kInt8 = 1, kFloat32 = 6, kCpu = 0;  // torch's numbers of dtypes and devices
-constexpr int64_t kMostDims = 8, kMostPixels = 1 << 20;  // the latter along an axis, as in conv.cpp
+constexpr int64_t kMostDims = 8;
 
 struct Torch {  // the functions of the C interface that are used; each returns 0 if it went well
     int (*library_init_impl)(const char*, const char*, const char*, uint32_t, Handle*);
@@ -162,12 +162,12 @@ Handle plain_rows(const Operator& op, const Tensor& x, const Tensor& layer, int6
     });
 }
 
-bool pair_of(Handle list, int64_t least, int32_t* pair) {
+bool pair_of(Handle list, int32_t* pair) {
     size_t size = 0;
     uint64_t item[2];
     if (torch.list_size(list, &size) || size != 2) return false;
     for (int i = 0; i < 2; ++i) {
-        if (torch.list_item(list, i, item + i) || int64_t(item[i]) < least || int64_t(item[i]) > kMostPixels) return false;
+        if (torch.list_item(list, i, item + i) || int64_t(item[i]) < 0 || int64_t(item[i]) > kMostPixels) return false;
         pair[i] = int32_t(item[i]);
     }
     return true;
@@ -175,23 +175,16 @@ bool pair_of(Handle list, int64_t least, int32_t* pair) {
 
 // `geometry`: the lists kernel, stride, padding and dilation
 Handle plain_images(const Operator& op, const Tensor& x, const Tensor& layer, int64_t outputs, const uint64_t* geometry, int64_t groups) {
-    if (!x.channels_last() || outputs > kMostPixels || x.sizes[2] > kMostPixels || x.sizes[3] > kMostPixels) return nullptr;
-    struct { int32_t in[2], out[2], pairs[4][2], groups; } numbers;  // as qk_conv_int8 wants them
-    enum { kKernel, kStride, kPadding, kDilation };
+    if (!x.channels_last() || std::max({outputs, x.sizes[2], x.sizes[3], groups}) > kMostPixels || groups < 1) return nullptr;
+    Conv conv{int32_t(x.sizes[2]), int32_t(x.sizes[3]), 0, 0, {}, {}, {}, {}, int32_t(groups)};
+    int32_t* const pairs[4] = {conv.kernel, conv.stride, conv.padding, conv.dilation};
     for (int i = 0; i < 4; ++i)
-        if (!pair_of(reinterpret_cast<Handle>(geometry[i]), i != kPadding, numbers.pairs[i])) return nullptr;
-    const auto* pairs = numbers.pairs;
-    for (int i = 0; i < 2; ++i) {
-        const int64_t reach = int64_t(pairs[kDilation][i]) * (pairs[kKernel][i] - 1) + 1, room = x.sizes[2 + i] + 2 * pairs[kPadding][i] - reach;
-        if (room < 0 || room / pairs[kStride][i] >= kMostPixels) return nullptr;
-        numbers.in[i] = int32_t(x.sizes[2 + i]), numbers.out[i] = int32_t(room / pairs[kStride][i] + 1);
-    }
-    if (groups < 1 || groups > kMostPixels) return nullptr;
-    numbers.groups = int32_t(groups);
-    const int64_t row = numbers.out[1] * outputs, sizes[4] = {x.sizes[0], outputs, numbers.out[0], numbers.out[1]};
-    const int64_t strides[4] = {numbers.out[0] * row, 1, row, outputs};
+        if (!pair_of(reinterpret_cast<Handle>(geometry[i]), pairs[i])) return nullptr;
+    if (!find_output_size(conv)) return nullptr;
+    const int64_t row = conv.out_width * outputs, sizes[4] = {x.sizes[0], outputs, conv.out_height, conv.out_width};
+    const int64_t strides[4] = {conv.out_height * row, 1, row, outputs};
     return result_of(4, sizes, strides, op.to, [&](void* out, int threads) {
-        return op.images(layer.data, layer.numel, x.data, x.sizes[0], x.sizes[1], numbers.in, out, outputs, threads);
+        return op.images(layer.data, layer.numel, x.data, x.sizes[0], x.sizes[1], &conv.height, out, outputs, threads);
     });
 }
 

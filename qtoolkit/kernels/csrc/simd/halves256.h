@@ -84,9 +84,6 @@ struct Halves256 {
 
     static constexpr int kRegisters = 6;  // of two halves each
     static Reals reals(float x) { return {_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
-    static void spread_each(const float* from, Reals* to) {
-        for (int f = 0; f < 4; ++f) to[f] = reals(from[f]);
-    }
     static void multiply_add(Reals& sum, const Reals& x, const Reals& w) {
         sum.low = _mm256_fmadd_ps(x.low, w.low, sum.low), sum.high = _mm256_fmadd_ps(x.high, w.high, sum.high);
     }

@@ -106,9 +106,6 @@ struct Simd {
 
     static constexpr int kRegisters = 4;  // of four quarters each
     static Reals reals(float x) { return {{vdupq_n_f32(x), vdupq_n_f32(x), vdupq_n_f32(x), vdupq_n_f32(x)}}; }
-    static void spread_each(const float* from, Reals* to) {
-        for (int f = 0; f < 4; ++f) to[f] = reals(from[f]);
-    }
     static void multiply_add(Reals& sum, const Reals& x, const Reals& w) {
         for (int i = 0; i < 4; ++i) sum.quarter[i] = vfmaq_f32(sum.quarter[i], x.quarter[i], w.quarter[i]);
     }

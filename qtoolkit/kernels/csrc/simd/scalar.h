@@ -105,9 +105,6 @@ struct Simd {
     // for limits.h: multiply-adds of 16 floats, and a fence that the optimizer cannot see through
     static constexpr int kRegisters = 2;
     static Reals reals(float x) { return {{x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x}}; }
-    static void spread_each(const float* from, Reals* to) {
-        for (int f = 0; f < 4; ++f) to[f] = reals(from[f]);
-    }
     static void multiply_add(Reals& sum, const Reals& x, const Reals& w) {
         for (int i = 0; i < 16; ++i) sum.lane[i] += x.lane[i] * w.lane[i];
     }

@@ -106,9 +106,43 @@ def test_real_outputs_equal_float32_arithmetic(isa, m, n, k, seed):
 def test_quantize_equals_numpy(isa, seed, zero, count, scale):
     halves = np.random.default_rng(seed).integers(-400, 400, count) / 2  # exact ties where the scale is a power of two
     x = (halves * scale).astype(np.float32)
+    x[: count // 9] *= 1e20  # far outside
     expected = np.clip(np.rint(x / np.float32(scale)) + zero, -128, 127)
     with kernels.use_isa(isa):
         assert np.array_equal(ops.quantize_int8(torch.from_numpy(x), scale, zero).numpy(), expected)
+
+
+def quotients_next_to_ties():
+    """Every pair (x, S) of 24-bit integers with x / S = m (1 + d), |d| < 2^-44, where m is a middle between two floats of which one is
+    1/2, 3/2, ..., 511/2, times a power of two: there a quotient that is not rounded exactly may end in another code.
+
+    x 2^u = M S + e with M = m in units of its last bit leaves one S modulo 2^u for each small e.
+    """
+    found = []
+    for twice in range(1, 512, 2):
+        high = 24 - twice.bit_length()
+        for middle in {2 * (twice << high) + 1, 2 * (twice << high) - 1 if twice > 1 else 4 * (twice << high) - 1}:
+            for u in (24, 25):
+                inverse = pow(middle, -1, 2**u)
+                for e in range(-32, 33):
+                    s = -e * inverse % 2**u
+                    x = (middle * s + e) >> u
+                    if 2**23 <= s < 2**24 and 2**23 <= x < 2**24:
+                        power = round(np.log2(twice / 2 * s / x))
+                        found.append((x * 2.0**power, float(s)))
+    return np.array(found, dtype=np.float32)
+
+
+@native
+@pytest.mark.parametrize("isa", ISAS)
+def test_a_quotient_next_to_a_tie_is_rounded_as_a_division_rounds_it(isa):
+    pairs = quotients_next_to_ties()
+    assert len(pairs) > 10_000
+    with kernels.use_isa(isa):
+        for sign, zero in ((1, -128), (-1, 127)):  # all quotients up to 255.5 show in the codes
+            expected = np.clip(np.rint(sign * pairs[:, 0] / pairs[:, 1]) + zero, -128, 127)
+            got = [ops.quantize_int8(torch.full((64,), sign * x), s, zero)[0].item() for x, s in pairs.tolist()]
+            assert np.array_equal(got, expected)
 
 
 @given(real=st.floats(2.0**-40, 2.0**28), a=st.integers(-(2**31), 2**31 - 1), zero=st.integers(-128, 127))

@@ -36,9 +36,24 @@ static void encode(const float* x, int64_t count, float scale, int32_t zero, int
     }
 }
 
+// 64 at a time where registers are that wide; returns how many, and in `most` their largest bits. A division takes as long as all the
+// rest, so Quantize64 multiplies by 1 / S, which is exact enough only where 1 / S and what is left over are ordinary numbers.
+template <class S>
+static int64_t quantize_wide(const float* x, int64_t count, float scale, int32_t zero, int8_t* out, uint32_t& most) {
+    int64_t i = 0;
+    if constexpr (S::kWide) {
+        if (scale < 1e-18f || scale > 1e18f) return i;
+        typename S::Quantize64 quantize(scale, zero);
+        for (; i + 64 <= count; i += 64) quantize(x + i, out + i);
+        most = quantize.largest_bits();
+    }
+    return i;
+}
+
 static bool quantize(const float* x, int64_t count, float scale, int32_t zero, int8_t* out) {
     uint32_t most = 0;
-    for (int64_t i = 0; i < count; i += kPiece) {  // in pieces that stay in the first-level cache between the two loops
+    // what is left goes in pieces that stay in the first-level cache between the two loops
+    for (int64_t i = quantize_wide<Simd>(x, count, scale, zero, out, most); i < count; i += kPiece) {
         const int64_t piece = count - i < kPiece ? count - i : kPiece;
         const uint32_t bits = largest_bits(x + i, piece);
         most = bits > most ? bits : most;
@@ -54,6 +69,8 @@ static bool quantize_row(const float* x, int64_t count, float* scale, int8_t* ou
     s = s > 0.0f ? s : 1.0f;
     s = s < 1.17549435e-38f ? 1.17549435e-38f : s > 3.40282347e38f / 255.0f ? 3.40282347e38f / 255.0f : s;
     *scale = s;
-    encode(x, count, s, 0, out);
+    uint32_t again;
+    const int64_t done = quantize_wide<Simd>(x, count, s, 0, out, again);
+    encode(x + done, count - done, s, 0, out + done);
     return most < kInfinity;
 }

@@ -72,6 +72,23 @@ def test_other_dtypes_and_strides_take_the_way_round(name):
         assert torch.equal(direct(given, *rest), twin(given, *rest))
 
 
+@pytest.mark.parametrize("x", [torch.randn(3, 0, 5), torch.randn(0), torch.tensor(0.3), torch.randn(2, 3, 70), torch.randn(9, 8, 7).transpose(0, 2),
+                               torch.randn(200, dtype=torch.float64), torch.randn(*[1] * 8, 3), torch.randn(*[1] * 9, 3)],
+                         ids=lambda x: f"{x.dtype} {list(x.shape)} {list(x.stride())}")
+@pytest.mark.parametrize("scale, zero", [(0.02, -5), (1, 127), (3e-38, -128), (9e37, 0)])
+def test_quantizing_gives_the_same_bits(x, scale, zero):
+    direct, twin = both("quantize_int8")
+    one, other = direct(x, scale, zero), twin(x, scale, zero)
+    assert one.dtype == other.dtype and one.shape == other.shape and torch.equal(one, other) and one.stride() == other.stride()
+
+
+@pytest.mark.parametrize("scale, zero", [(0.0, 0), (-1.0, 0), (float("nan"), 0), (float("inf"), 0), (1e-39, 0), (1e38, 0), (0.1, -129), (0.1, 2**40)])
+def test_quantizing_refuses_alike(scale, zero):
+    refused_alike(*both("quantize_int8"), torch.randn(5), scale, zero)
+    for x in (torch.tensor([1.0, float("nan")]), torch.tensor([-float("inf")] * 70), torch.zeros(3, dtype=torch.int32)):
+        refused_alike(*both("quantize_int8"), x, 0.1, 0)
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_errors_have_the_type_and_the_words_of_the_twin(name):
     direct, twin = both(name)
@@ -128,6 +145,11 @@ def test_no_result_is_lost():
     """A lost result of 96 kB in each call, or in each that is refused, would be 2 GB or 100 MB."""
     x, layer = torch.zeros(1000, 40, dtype=torch.int8), some_layer()
     assert growth_in_kb(20_000, lambda: ops.int8_linear_float(x, layer, 24), lambda: ops.int8_linear_float(x, layer, 25)) < 50_000
+
+
+def test_no_argument_is_lost():
+    """As many arguments of 384 kB would be 770 MB."""
+    assert growth_in_kb(2000, lambda: ops.quantize_int8(torch.zeros(1000, 96), 0.1, 0), lambda: ops.quantize_int8(torch.zeros(1000, 96), 0.1, 128)) < 50_000
 
 
 def test_no_list_is_lost():

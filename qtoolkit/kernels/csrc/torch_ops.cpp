@@ -94,7 +94,7 @@ struct Tensor {  // a view of a tensor of the caller
 struct Operator {
     const char* name;
     int32_t from, to;  // dtypes of input and output
-    enum Input { kRows, kFlattened, kImages } input;  // kFlattened: all but the first axis are one
+    enum Input { kRows, kFlattened, kImages, kNumbers } input;  // kFlattened: all but the first axis are one; kNumbers: no layer
     RowsKernel rows;
     ImagesKernel images;
 };
@@ -134,6 +134,7 @@ const Operator kOperators[] = {
     {"int8_plan", kFloat32, kFloat32, Operator::kFlattened, rows<qk_plan>, nullptr},
     {"int8_conv2d", kInt8, kInt8, Operator::kImages, nullptr, images<qk_conv_int8>},
     {"binary_conv2d", kFloat32, kFloat32, Operator::kImages, nullptr, images<qk_table_conv>},
+    {"quantize_int8", kFloat32, kInt8, Operator::kNumbers, nullptr, nullptr},
 };
 
 // A fresh tensor of these sizes, filled by `compute(out, threads)`; null if that fails.
@@ -148,6 +149,10 @@ Handle result_of(int64_t dim, const int64_t* sizes, const int64_t* strides, int3
     return nullptr;
 }
 
+void contiguous_strides(int64_t dim, const int64_t* sizes, int64_t* strides) {
+    for (int64_t axis = dim, step = 1; axis-- > 0; step *= sizes[axis] > 0 ? sizes[axis] : 1) strides[axis] = step;
+}
+
 // The result of the plain case; null if this is no plain case. `outputs` is the third argument.
 Handle plain_rows(const Operator& op, const Tensor& x, const Tensor& layer, int64_t outputs) {
     if (!x.contiguous || x.dim < 1 || x.dim > kMostDims) return nullptr;
@@ -155,10 +160,20 @@ Handle plain_rows(const Operator& op, const Tensor& x, const Tensor& layer, int6
     const int64_t outer = op.input == Operator::kFlattened ? 1 : x.dim - 1;
     for (int64_t axis = 0; axis < outer; ++axis) rows *= sizes[axis] = x.sizes[axis];
     for (int64_t axis = outer; axis < x.dim; ++axis) k *= x.sizes[axis];
-    sizes[outer] = outputs, strides[outer] = 1;
-    for (int64_t axis = outer; axis-- > 0;) strides[axis] = strides[axis + 1] * (sizes[axis + 1] > 0 ? sizes[axis + 1] : 1);
+    sizes[outer] = outputs;
+    contiguous_strides(outer + 1, sizes, strides);
     return result_of(outer + 1, sizes, strides, op.to, [&](void* out, int threads) {
         return op.rows(layer.data, layer.numel, x.data, rows, k, out, outputs, threads);
+    });
+}
+
+// Every number by itself becomes its code.
+Handle plain_codes(const Operator& op, const Tensor& x, double scale, int64_t zero) {
+    int64_t strides[kMostDims];
+    if (!x.contiguous || x.dim > kMostDims || !(scale > 1e-38 && scale < 1e38) || zero < -128 || zero > 127) return nullptr;
+    contiguous_strides(x.dim, x.sizes, strides);
+    return result_of(x.dim, x.sizes, strides, op.to, [&](void* out, int threads) {
+        return qk_quantize(static_cast<const float*>(x.data), x.numel, float(scale), int32_t(zero), static_cast<int8_t*>(out), threads);
     });
 }
 
@@ -196,17 +211,26 @@ Handle plain_images(const Operator& op, const Tensor& x, const Tensor& layer, in
     throw std::runtime_error(text);
 }
 
+Handle plain(const Operator& op, const Tensor& x, const uint64_t* stack, uint64_t arguments) {
+    if (x.dtype != op.from) return nullptr;
+    if (op.input == Operator::kNumbers) {
+        double scale;
+        std::memcpy(&scale, stack + 1, sizeof scale);
+        return plain_codes(op, x, scale, int64_t(stack[2]));
+    }
+    const Tensor layer(reinterpret_cast<Handle>(stack[1]));
+    const int64_t outputs = int64_t(stack[2]);
+    if (!layer.is_layer() || outputs < 1) return nullptr;
+    if (op.input != Operator::kImages) return plain_rows(op, x, layer, outputs);
+    return plain_images(op, x, layer, outputs, stack + 3, arguments > 7 ? int64_t(stack[7]) : 1);
+}
+
 void call(const Operator& op, Stack stack, uint64_t arguments) {
     const auto handle = [=](int i) { return reinterpret_cast<Handle>(stack[i]); };
-    const Tensor x(handle(0)), layer(handle(1));
-    const int64_t outputs = int64_t(stack[2]);
-    const bool lists = op.input == Operator::kImages;  // then four lists follow, and groups if there are any
-    Handle result = nullptr;
-    if (x.dtype == op.from && layer.is_layer() && outputs > 0)
-        result = lists ? plain_images(op, x, layer, outputs, stack + 3, arguments > 7 ? int64_t(stack[7]) : 1) : plain_rows(op, x, layer, outputs);
-    if (result) {
-        torch.delete_tensor(handle(0)), torch.delete_tensor(handle(1));  // a call owns its arguments
-        for (int i = 3; lists && i < 7; ++i) torch.delete_list(handle(i));
+    if (const Handle result = plain(op, Tensor(handle(0)), stack, arguments)) {
+        torch.delete_tensor(handle(0));  // a call owns its arguments
+        if (op.input != Operator::kNumbers) torch.delete_tensor(handle(1));
+        for (int i = 3; op.input == Operator::kImages && i < 7; ++i) torch.delete_list(handle(i));
         stack[0] = reinterpret_cast<uint64_t>(result);
     } else if (torch.call_dispatcher((std::string("qtoolkit::_") + op.name).c_str(), "", stack)) {
         rethrow(torch.what());
@@ -218,7 +242,8 @@ void boxed(Stack stack, uint64_t arguments, uint64_t) {
     call(kOperators[I], stack, arguments);
 }
 
-const Boxed kBoxed[] = {boxed<0>, boxed<1>, boxed<2>, boxed<3>, boxed<4>, boxed<5>, boxed<6>, boxed<7>, boxed<8>, boxed<9>, boxed<10>};
+const Boxed kBoxed[] = {boxed<0>, boxed<1>, boxed<2>, boxed<3>, boxed<4>, boxed<5>,
+                        boxed<6>, boxed<7>, boxed<8>, boxed<9>, boxed<10>, boxed<11>};
 static_assert(sizeof kBoxed / sizeof *kBoxed == sizeof kOperators / sizeof *kOperators, "one function for each operator");
 
 }  // namespace

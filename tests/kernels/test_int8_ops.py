@@ -55,7 +55,7 @@ def codes(rng, *shape, extreme=False):
 @native
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("extreme", [False, True])
-@given(m=st.integers(0, 70), n=st.integers(1, 70), k=st.integers(1, 40), seed=st.integers(0, 10**6))
+@given(m=st.integers(0, 70), n=st.integers(1, 70), k=st.integers(1, 40) | st.integers(41, 200), seed=st.integers(0, 10**6))
 def test_int8_linear_is_exact_on_every_tail(isa, extreme, m, n, k, seed):
     rng = np.random.default_rng(seed + 1)
     x = codes(rng, m, k, extreme=extreme)
@@ -67,7 +67,7 @@ def test_int8_linear_is_exact_on_every_tail(isa, extreme, m, n, k, seed):
 
 @native
 @pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize("shape", [(1, 784, 300), (64, 300, 100), (65, 1030, 33), (3, 32768, 17), (200, 64, 256)])
+@pytest.mark.parametrize("shape", [(1, 784, 300), (64, 300, 100), (65, 1030, 33), (3, 32768, 17), (200, 64, 256), (259, 4099, 260)])
 @pytest.mark.parametrize("extreme", [False, True])
 def test_large_layers_are_exact_with_and_without_threads(isa, shape, extreme):
     m, k, n = shape

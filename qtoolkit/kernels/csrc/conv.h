@@ -47,6 +47,21 @@ static inline void point_to_taps(const qk::Conv& conv, const int8_t* image, int 
     }
 }
 
+static inline void copy_fours(const int8_t* from, int64_t bytes, int8_t* to) {
+    for (; bytes >= 64; bytes -= 64, from += 64, to += 64) __builtin_memcpy(to, from, 64);
+    for (; bytes >= 16; bytes -= 16, from += 16, to += 16) __builtin_memcpy(to, from, 16);
+    for (; bytes; bytes -= 4, from += 4, to += 4) __builtin_memcpy(to, from, 4);
+}
+
+// The taps at at[0], at[height], ... one after the other; those that are neighbors in memory are copied together.
+static inline void copy_taps(const int8_t* const* at, int height, int taps, int64_t k4, int8_t* to) {
+    for (int tap = 0, many; tap < taps; tap += many, to += many * k4) {
+        const int8_t* from = at[int64_t(tap) * height];
+        for (many = 1; tap + many < taps && at[int64_t(tap + many) * height] == from + many * k4;) ++many;
+        copy_fours(from, many * k4, to);
+    }
+}
+
 static bool conv_int8(const qk::Layer& layer, const qk::Conv& conv, const int8_t* image, qk::Range range, int64_t pitch,
                       int8_t* out) {
     const int k4 = (layer.inputs + 3) / 4 * 4;
@@ -55,9 +70,12 @@ static bool conv_int8(const qk::Layer& layer, const qk::Conv& conv, const int8_t
     for (int64_t row = range.row0; row < range.row1; row += kRowsOfBand) {
         const int rows = int(range.row1 - row < kRowsOfBand ? range.row1 - row : kRowsOfBand);
         point_to_taps(conv, image, k4, row, rows, at);
-        gemm_band(layer, k4, row, rows, range.block0, range.block1, at, [&](int block, int blocks, int64_t pixel, int height, const int32_t* sums) {
+        const auto copy = [&](int64_t pixel, int8_t* to) { copy_taps(at + (pixel - row), rows, layer.taps, k4, to); };
+        const auto finish = [&](int block, int blocks, int64_t pixel, int height, const int32_t* sums) {
             finish_panel(layer, block, blocks, pixel, height, sums, pitch, out);
-        });
+        };
+        if (!gemm_by_tiles(layer, int64_t(layer.taps) * k4, {row, row + rows, range.block0, range.block1}, copy, finish))
+            gemm_band(layer, k4, row, rows, range.block0, range.block1, at, finish);
     }
     return true;
 }
@@ -86,12 +104,13 @@ static inline void copy_patch(const qk::Conv& conv, const int8_t* image, int cha
 static bool conv_patches(const qk::Layer& layer, const qk::Conv& conv, const int8_t* image, qk::Range range, int64_t pitch,
                          int8_t* out) {
     const int channels = layer.inputs / (conv.kernel[0] * conv.kernel[1]);
+    const auto copy = [&](int64_t row, int8_t* to) { copy_patch(conv, image, channels, row, to); };
     const auto patches_of = [&](int64_t row, int64_t rows, int k4) -> const int8_t* {
         auto* patches = static_cast<int8_t*>(qk::scratch(qk::kPatches, int64_t(k4) * kRowsOfBand + 8));
-        for (int64_t r = 0; patches && r < rows; ++r) copy_patch(conv, image, channels, row + r, patches + r * k4);
+        for (int64_t r = 0; patches && r < rows; ++r) copy(row + r, patches + r * k4);
         return patches;
     };
-    return gemm(layer, range, patches_of, [&](int block, int blocks, int64_t pixel, int height, const int32_t* sums) {
+    return gemm(layer, range, copy, patches_of, [&](int block, int blocks, int64_t pixel, int height, const int32_t* sums) {
         finish_panel(layer, block, blocks, pixel, height, sums, pitch, out);
     });
 }

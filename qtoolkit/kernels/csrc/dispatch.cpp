@@ -13,6 +13,10 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 #elif defined(__aarch64__) && defined(__linux__)
 #include <sys/auxv.h>
 #endif
@@ -20,9 +24,19 @@
 namespace qk {
 namespace {
 
-struct Processor { bool avx2 = false, avxvnni = false, avx512vnni = false, avx512 = false, neon = false; };
+struct Processor { bool avx2 = false, avxvnni = false, avx512vnni = false, avx512 = false, amx = false, neon = false; };
 
 #if defined(__x86_64__)
+// The registers of a matrix unit are large, so Linux saves them only for processes that asked for it.
+bool may_use_tiles() {
+#if defined(__linux__)
+    constexpr long request_permission = 0x1023, tile_data = 18;  // ARCH_REQ_XCOMP_PERM of asm/prctl.h
+    return !syscall(SYS_arch_prctl, request_permission, tile_data);
+#else
+    return false;
+#endif
+}
+
 Processor ask_processor() {
     Processor has;
     unsigned a, b, c, d, most = __get_cpuid_max(0, nullptr);
@@ -37,6 +51,7 @@ Processor ask_processor() {
     has.avx2 = (saved & 0x6) == 0x6 && (b >> 5 & 1);
     has.avx512vnni = has.avx2 && (saved & 0xe6) == 0xe6 && (b & need512) == need512 && (c >> 11 & 1);  // and VNNI
     has.avx512 = has.avx512vnni && (c >> 14 & 1);  // and VPOPCNTDQ
+    has.amx = has.avx512 && (saved >> 17 & 3) == 3 && (d >> 24 & 3) == 3 && may_use_tiles();  // tiles, and products of bytes
     if (subleaves >= 1) {
         __cpuid_count(7, 1, a, b, c, d);
         has.avxvnni = has.avx2 && (a >> 4 & 1);
@@ -63,6 +78,9 @@ std::vector<const Kernels*> find_kernels() {  // best first
     const Processor has = ask_processor();
     std::vector<const Kernels*> found;
     (void)has;
+#ifdef QK_HAS_AMX
+    if (has.amx) found.push_back(&amx_kernels);
+#endif
 #ifdef QK_HAS_AVX512
     if (has.avx512) found.push_back(&avx512_kernels);
 #endif
@@ -79,6 +97,7 @@ std::vector<const Kernels*> find_kernels() {  // best first
     if (has.neon) found.push_back(&neon_kernels);
 #endif
     found.push_back(&scalar_kernels);
+    found.push_back(&tiles_kernels);
     return found;
 }
 

@@ -25,15 +25,6 @@ static const int8_t* prepare(const int8_t* x, int64_t rows, int k, int k4) {
     return copy;
 }
 
-// What the sums of a block of 16 outputs start from: its integer bias, less what the offset of unsigned inputs brings in.
-static inline void start_of(const qk::Layer& layer, int block, int32_t* to) {
-    const int32_t *bias = layer.bias + block * 16, *column_sum = layer.column_sum + block * 16;
-    for (int j = 0; j < 16; ++j) to[j] = int32_t(uint32_t(bias[j]) - uint32_t(Simd::kOffset) * uint32_t(column_sum[j]));
-}
-
-// The first of `parts` shares of `count`, all of nearly the same size.
-static inline int share_of(int64_t count, int64_t parts) { return int((count + parts - 1) / parts); }
-
 // at[tap * rows + r] are the inputs of row row0 + r: found once for a band, they serve every panel
 template <class Finish>
 static void gemm_band(const qk::Layer& layer, int k4, int64_t row0, int rows, int block0, int block1, const int8_t* const* at, Finish finish) {
@@ -55,10 +46,11 @@ static void gemm_band(const qk::Layer& layer, int k4, int64_t row0, int rows, in
     }
 }
 
-// band_of(row, rows, k4) makes rows of inputs as the tile wants them, k4 bytes apart; null if there is no memory
-template <class Band, class Finish>
-static bool gemm(const qk::Layer& layer, qk::Range range, Band band_of, Finish finish) {
+// copy(row, to) makes a row of inputs as the tile wants them; band_of(row, rows, k4) many at once, k4 bytes apart, null if there is no memory
+template <class Copy, class Band, class Finish>
+static bool gemm(const qk::Layer& layer, qk::Range range, Copy copy, Band band_of, Finish finish) {
     const int k4 = (layer.inputs + 3) / 4 * 4;
+    if (gemm_by_tiles(layer, k4, range, copy, finish)) return true;
     for (int64_t row = range.row0; row < range.row1; row += kRowsOfBand) {
         const int64_t rows = range.row1 - row < kRowsOfBand ? range.row1 - row : kRowsOfBand;
         const int8_t* band = band_of(row, rows, k4);
@@ -73,7 +65,8 @@ static bool gemm(const qk::Layer& layer, qk::Range range, Band band_of, Finish f
 template <class Finish>
 static bool gemm_of_rows(const qk::Layer& layer, const int8_t* x, qk::Range range, Finish finish) {
     const int k = layer.inputs;
-    return gemm(layer, range, [=](int64_t row, int64_t rows, int k4) { return prepare(x + row * k, rows, k, k4); }, finish);
+    const auto copy = [=](int64_t row, int8_t* to) { prepare_rows(x + row * k, 1, k, k, (k + 3) / 4 * 4, to); };
+    return gemm(layer, range, copy, [=](int64_t row, int64_t rows, int k4) { return prepare(x + row * k, rows, k, k4); }, finish);
 }
 
 // The last block may be partly filled: compute 16 results, keep those that exist.

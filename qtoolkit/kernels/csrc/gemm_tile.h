@@ -43,6 +43,15 @@ static void tile(const int8_t* const* rows, int pitch, int taps, int k, const in
         for (int b = 0; b < B; ++b) Simd::store(out + (r * B + b) * 16, sums[r][b]);
 }
 
+// What the sums of a block of 16 outputs start from: its integer bias, less what the offset of unsigned inputs brings in.
+static inline void start_of(const qk::Layer& layer, int block, int32_t* to) {
+    const int32_t *bias = layer.bias + block * 16, *column_sum = layer.column_sum + block * 16;
+    for (int j = 0; j < 16; ++j) to[j] = int32_t(uint32_t(bias[j]) - uint32_t(Simd::kOffset) * uint32_t(column_sum[j]));
+}
+
+// The first of `parts` shares of `count`, all of nearly the same size.
+static inline int share_of(int64_t count, int64_t parts) { return int((count + parts - 1) / parts); }
+
 // How many blocks go with R rows: 4 at most, and R x B sums at most.
 static constexpr int blocks_beside(int rows) {
     return Simd::kMostSums / rows < 4 ? Simd::kMostSums / rows : 4;

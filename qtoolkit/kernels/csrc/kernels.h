@@ -90,7 +90,7 @@ struct Kernels {
     uint64_t (*read_all)(const uint64_t* at, int64_t count);
 };
 
-extern const Kernels scalar_kernels, avx2_kernels, avxvnni_kernels, avx512vnni_kernels, avx512_kernels, neon_kernels;
+extern const Kernels scalar_kernels, tiles_kernels, avx2_kernels, avxvnni_kernels, avx512vnni_kernels, avx512_kernels, amx_kernels, neon_kernels;
 const Kernels& kernels();  // the table in use
 
 bool rows_follow(const int32_t* start, int32_t rows, int32_t count);  // each row begins where the one before ends, or later

@@ -2,6 +2,7 @@
 // simd/ and then defines its table. All names are local to that file (unnamed namespace, static), on purpose: see kernels.h.
 namespace {
 #include "gemm_tile.h"
+#include "tiles.h"
 #include "gemm.h"
 #include "tile_sparse.h"
 #include "conv.h"
@@ -18,6 +19,6 @@ namespace {
 constexpr qk::Kernels table(const char* name) {
     return {name, linear_int8, prepare, tile_sparse_int8, linear_float, prepare_image, conv_int8, conv_patches, depthwise_int8, max_pool,
             quantize, quantize_row, groupwise, finite, signs_of_row, binary, codebook, to_columns, sparse_row, sparse_batch, relative_row,
-            relative_batch, peak_int8, peak_float, peak_signs, read_all};
+            relative_batch, peak_int8<>, peak_float, peak_signs, read_all};
 }
 }  // namespace

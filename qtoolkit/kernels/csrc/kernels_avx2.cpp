@@ -4,6 +4,7 @@
 
 namespace {
 #include "simd/avx2.h"
+#include "simd/no_tiles.h"
 }
 #include "kernels.inl"
 

@@ -5,6 +5,7 @@
 
 namespace {
 #include "simd/avx512vnni.h"
+#include "simd/no_tiles.h"
 }
 #include "kernels.inl"
 

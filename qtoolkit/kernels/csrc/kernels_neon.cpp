@@ -4,6 +4,7 @@
 
 namespace {
 #include "simd/neon_dot.h"
+#include "simd/no_tiles.h"
 }
 #include "kernels.inl"
 

@@ -3,6 +3,7 @@
 
 namespace {
 #include "simd/scalar.h"
+#include "simd/no_tiles.h"
 }
 #include "kernels.inl"
 

@@ -7,7 +7,9 @@
 // the same loop as the kernels that are compared with it, and keep the best, since other jobs take their share.
 #pragma once
 
+template <class T = Tiles>
 static double peak_int8(int64_t rounds) {  // returns multiply-adds
+    if constexpr (T::kHere) return peak_of_tiles<T>(rounds);
     const int8_t ones[64] = {1, 1, 1, 1};
     Simd::Inputs x = Simd::spread(ones);
     const Simd::Weights w = Simd::load(ones);

@@ -132,21 +132,24 @@ struct Simd {
               odd_(_mm512_srli_epi64(_mm512_loadu_si512(multiplier), 32),
                    _mm512_and_si512(_mm512_srli_epi64(_mm512_loadu_si512(shift), 32), _mm512_set1_epi64(63))),
               lowest_(_mm512_set1_epi64(layer.lowest - layer.zero)), highest_(_mm512_set1_epi64(layer.highest - layer.zero)),
-              zero_(_mm512_set1_epi32(layer.zero)), lowest_code_(_mm_set1_epi8(int8_t(layer.lowest))),
-              highest_code_(_mm_set1_epi8(int8_t(layer.highest))),
-              small_(!_mm512_cmplt_epi64_mask(even_.shift, _mm512_set1_epi64(32)) && !_mm512_cmplt_epi64_mask(odd_.shift, _mm512_set1_epi64(32))) {
-            if (small_) odd_.shift = _mm512_sub_epi64(odd_.shift, _mm512_set1_epi64(32));
+              zero_(_mm512_set1_epi32(layer.zero)), more_(_mm512_sub_epi32(_mm512_and_si512(_mm512_loadu_si512(shift), _mm512_set1_epi32(63)), _mm512_set1_epi32(33))),
+              lowest_code_(_mm_set1_epi8(int8_t(layer.lowest))), highest_code_(_mm_set1_epi8(int8_t(layer.highest))),
+              small_(!_mm512_cmplt_epi32_mask(more_, _mm512_setzero_si512())) {
+            half_ = _mm512_sllv_epi32(_mm512_set1_epi32(1), more_), more_ = _mm512_add_epi32(more_, _mm512_set1_epi32(1));
         }
 
         void operator()(const int32_t* sums, int8_t* out) const {
             _mm_storeu_si128(reinterpret_cast<__m128i*>(out), codes(_mm512_loadu_si512(sums)));
         }
-        // A product has 62 bits, so after a shift of 32 or more, as a scale below 1/2 makes it, the result is small: it fits the half
-        // of its lane, where odd ones stay by a shift of 32 less, and is clamped among the codes.
+        // After a shift of 33 or more, as a scale below 1/4 makes it, the low halves of the products are lost whatever they are, so the high
+        // halves alone are gathered, rounded and shifted, all 16 at once; they fit int32, and are clamped among the codes.
         __m512i words(__m512i s) const {
-            const __m512i even = even_.scale(s), odd = odd_.scale(_mm512_srli_epi64(s, 32));
-            const __m512i q = small_ ? _mm512_mask_blend_epi32(0xaaaa, even, odd)
-                                     : _mm512_mask_blend_epi32(0xaaaa, clamp(even), _mm512_slli_epi64(clamp(odd), 32));
+            const __m512i even = even_.product(s), odd = odd_.product(_mm512_srli_epi64(s, 32));
+            if (small_) {
+                const __m512i high = _mm512_permutex2var_epi32(even, _mm512_setr_epi32(1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31), odd);
+                return _mm512_add_epi32(_mm512_srav_epi32(_mm512_add_epi32(high, half_), more_), zero_);
+            }
+            const __m512i q = _mm512_mask_blend_epi32(0xaaaa, clamp(even_.rounded(even)), _mm512_slli_epi64(clamp(odd_.rounded(odd)), 32));
             return _mm512_add_epi32(q, zero_);
         }
         __m128i codes(__m512i s) const {
@@ -165,14 +168,13 @@ struct Simd {
             __m512i multiplier, shift, half;
             Eight(__m512i m, __m512i s)
                 : multiplier(m), shift(s), half(_mm512_sllv_epi64(_mm512_set1_epi64(1), _mm512_sub_epi64(s, _mm512_set1_epi64(1)))) {}
-            __m512i scale(__m512i sums) const {  // (sum * multiplier + half) >> shift, for the low halves of the lanes
-                return _mm512_srav_epi64(_mm512_add_epi64(_mm512_mul_epi32(sums, multiplier), half), shift);
-            }
+            __m512i product(__m512i sums) const { return _mm512_mul_epi32(sums, multiplier); }  // of the low halves of the lanes
+            __m512i rounded(__m512i product) const { return _mm512_srav_epi64(_mm512_add_epi64(product, half), shift); }
         };
         __m512i clamp(__m512i q) const { return _mm512_max_epi64(_mm512_min_epi64(q, highest_), lowest_); }
 
         Eight even_, odd_;
-        __m512i lowest_, highest_, zero_;
+        __m512i lowest_, highest_, zero_, more_, half_;
         __m128i lowest_code_, highest_code_;
         bool small_;
     };

@@ -23,10 +23,7 @@ template <int R, int B>
 static inline void step(Simd::Sums (&sums)[R][B], const int8_t* const* x, int64_t at, const int8_t* w, int64_t block_bytes) {
     Simd::Weights weights[B];
 #pragma GCC unroll 8
-    for (int b = 0; b < B; ++b) {
-        weights[b] = Simd::load(w + b * block_bytes);
-        if (R > 1) fetch_ahead(w + b * block_bytes);  // one row does little else than load: asking too would only delay it
-    }
+    for (int b = 0; b < B; ++b) weights[b] = Simd::load(w + b * block_bytes);
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r) {
         const Simd::Inputs inputs = Simd::spread(x[r] + at);
@@ -46,7 +43,11 @@ static void tile(const int8_t* const* rows, int pitch, int taps, int k, const in
     for (int tap = 0; tap < taps; ++tap, rows += pitch) {
         const int8_t* x[R];
         for (int r = 0; r < R; ++r) x[r] = rows[r];
-        for (int at = 0; at < k; at += 4, w += 64) step<R, B>(sums, x, at, w, block_bytes);
+        for (int at = 0; at < k; at += 4, w += 64) {
+            step<R, B>(sums, x, at, w, block_bytes);
+#pragma GCC unroll 8
+            for (int b = 0; R > 1 && b < B; ++b) fetch_ahead(w + b * block_bytes);  // a row alone does little but load: it would be delayed
+        }
     }
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r)

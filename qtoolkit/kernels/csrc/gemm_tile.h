@@ -45,8 +45,9 @@ static void tile(const int8_t* const* rows, int pitch, int taps, int k, const in
         for (int r = 0; r < R; ++r) x[r] = rows[r];
         for (int at = 0; at < k; at += 4, w += 64) {
             step<R, B>(sums, x, at, w, block_bytes);
+            if (R == 1 || taps > 1) continue;  // a row alone does little but load, and would be delayed; kernels of images are small
 #pragma GCC unroll 8
-            for (int b = 0; R > 1 && b < B; ++b) fetch_ahead(w + b * block_bytes);  // a row alone does little but load: it would be delayed
+            for (int b = 0; b < B; ++b) fetch_ahead(w + b * block_bytes);
         }
     }
 #pragma GCC unroll 8

@@ -4,12 +4,14 @@
 // memory access; then one multiply-add. A 32-bit word holds the indices of 8 (or 6) neighboring inputs of one output: shifting
 // it brings the next index down, and the instruction ignores the bits above. Of indices of 4 bits every second one begins a byte:
 // a load from there costs less than a shift, which competes with look-ups for the processor's units. A look-up serves every row of
-// the tile. At batch 1 the weights are 8 times fewer bytes than float32; the two instructions a weight become the limit. Real
-// arithmetic: instruction sets may differ in the last bits. A table of 256 entries does not fit registers: decode such a layer once instead.
+// the tile. At batch 1 the weights are 8 times fewer bytes than float32, and two and a half instructions a weight take as long as
+// to read them: blocks side by side keep the units busy while `fetch_ahead` has the next weights brought. Real arithmetic:
+// instruction sets may differ in the last bits. A table of 256 entries does not fit registers: decode such a layer once instead.
 #pragma once
 
 // One word of B blocks: 8 or 6 inputs, two by two, so that neighboring multiply-adds go to different sums. The last word of all has
-// no bytes behind it to load from.
+// no bytes behind it to load from. The fence keeps the compiler from loading twice, across two lines of the cache, what it can shift
+// in a register, and from holding the words of many blocks until their last index, for which registers do not suffice.
 template <int Bits, bool kLast, int R, int B>
 static inline void codebook_step(Simd::Reals (&total)[R][B], const Simd::Table& table, const float* x, int64_t padded, const int8_t* w,
                                  int64_t block_bytes) {
@@ -18,7 +20,9 @@ static inline void codebook_step(Simd::Reals (&total)[R][B], const Simd::Table& 
     for (int i = 0; i < 32 / Bits; i += 2)
 #pragma GCC unroll 8
         for (int b = 0; b < B; ++b) {
-            const Simd::Weights words = Simd::load(w + b * block_bytes + (kByByte ? i / 2 : 0));
+            if (i == 0) fetch_ahead<512>(w + b * block_bytes);
+            Simd::Weights words = Simd::load(w + b * block_bytes + (kByByte ? i / 2 : 0));
+            if (kByByte || B > 2) Simd::fence(words);
 #pragma GCC unroll 2
             for (int j = 0; j < 2; ++j) {
                 const Simd::Reals weights = Simd::look_up<Bits>(table, words, Bits * (kByByte ? j : i + j));

@@ -11,6 +11,14 @@
 typedef void (*Tile)(const int8_t* const* rows, int pitch, int taps, int k, const int8_t* w, int64_t block_bytes, const int32_t* start,
                      int32_t* sums);
 
+// Weights from beyond the second-level cache come too late if they are asked for when they are needed. The processor guesses what
+// comes next, but only up to the end of a page of 4096 bytes; asked for by name, the next page is on its way as well. Asking is
+// not reading: behind the last weights it does nothing.
+template <int Bytes = 2048>
+static inline void fetch_ahead(const int8_t* w) {
+    __builtin_prefetch(reinterpret_cast<const void*>(reinterpret_cast<uintptr_t>(w) + Bytes));
+}
+
 template <int R, int B>
 static inline void step(Simd::Sums (&sums)[R][B], const int8_t* const* x, int64_t at, const int8_t* w, int64_t block_bytes) {
     Simd::Weights weights[B];
@@ -35,7 +43,12 @@ static void tile(const int8_t* const* rows, int pitch, int taps, int k, const in
     for (int tap = 0; tap < taps; ++tap, rows += pitch) {
         const int8_t* x[R];
         for (int r = 0; r < R; ++r) x[r] = rows[r];
-        for (int at = 0; at < k; at += 4, w += 64) step<R, B>(sums, x, at, w, block_bytes);
+        for (int at = 0; at < k; at += 4, w += 64) {
+            step<R, B>(sums, x, at, w, block_bytes);
+            if (R == 1 || taps > 1) continue;  // a row alone does little but load, and would be delayed; kernels of images are small
+#pragma GCC unroll 8
+            for (int b = 0; b < B; ++b) fetch_ahead(w + b * block_bytes);
+        }
     }
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r)

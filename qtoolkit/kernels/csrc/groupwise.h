@@ -23,11 +23,14 @@ static void group_tile(const qk::Groupwise& layer, const int8_t* x, const int32_
         for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
             for (int b = 0; b < B; ++b) sums[r][b] = Simd::zero();
+#pragma GCC unroll 4
+        for (int b = 0; b < B; ++b) fetch_ahead(w + b * layer.block_bytes);  // scales
         const int8_t* codes = w + 64;
         for (int k = 0; k < layer.group; k += kInputs, codes += 64)
 #pragma GCC unroll 4
             for (int b = 0; b < B; ++b) {
                 const Simd::Weights packed = Simd::load(codes + b * layer.block_bytes);
+                fetch_ahead(codes + b * layer.block_bytes);
 #pragma GCC unroll 4
                 for (int part = 0; part < 8 / Bits; ++part) {
                     const Simd::Weights weights = Simd::unpack<Bits>(packed, part);

@@ -3,7 +3,7 @@
 //
 // A place is known only after all places before it: a chain of additions, one a cycle. Four outputs are walked side by side, so
 // that four such chains, and four sums, are on their way at once. Each weight then costs four loads (gap, index, value,
-// input); no instruction gathers, so there is one text for all instruction sets. With a batch, one walk serves 16 or 32 rows
+// input); no instruction gathers, so there is one text for all instruction sets. With a batch, one walk serves up to 64 rows
 // as in sparse.h. An index cannot leave a table of 256; that a row's gaps stay within the inputs is checked by adding them up
 // just before the walk, while they come into the nearest cache anyway: a damaged layer is refused, no access is ever bad.
 // Real arithmetic: instruction sets may differ in the last bits.
@@ -57,27 +57,37 @@ static bool relative_row(const qk::RelativeSparse& layer, const float* x, int32_
     return true;
 }
 
-struct GapWeights {
-    const uint8_t *gap, *code;
-    const float* codebook;
-    int64_t place;
+struct Gaps {
+    const uint8_t* gap;
+    int64_t inputs, place;  // `place`: of the weight before, -1 ahead of a row
 
-    void next(int64_t i, int count, int64_t* inputs, Simd::Reals* values) {
-        for (int f = 0; f < count; ++f) inputs[f] = place += int64_t(gap[i + f]) + 1, values[f] = Simd::reals(codebook[code[i + f]]);
+    bool next(int64_t i, int count, int64_t* places) {  // they increase, so the last one tells whether all of them exist
+        for (int f = 0; f < count; ++f) places[f] = place += int64_t(gap[i + f]) + 1;
+        return place < inputs;
+    }
+};
+
+struct GapWeights {
+    Gaps gaps;
+    const uint8_t* code;
+    const float* codebook;
+
+    bool next(int64_t i, int count, int64_t* inputs, Simd::Reals* values) {
+        if (!gaps.next(i, count, inputs)) return false;
+        for (int f = 0; f < count; ++f) values[f] = Simd::reals(codebook[code[i + f]]);
+        return true;
     }
 };
 
 template <int G>
 static bool relative_wide(const qk::RelativeSparse& layer, const float* columns, int rows, int32_t output0, int32_t output1, float* out) {
-    for (int32_t o = output0; o < output1; ++o)
-        if (!gaps_fit(layer, o)) return false;
-    sparse_outputs<G>(layer.outputs, rows, output0, output1, out, [&](int32_t o, float* sums) {
-        sparse_output<G>(columns, layer.start[o], layer.start[o + 1], layer.bias[o], GapWeights{layer.gap, layer.code, layer.codebook, -1}, sums);
+    const GapWeights weights{{layer.gap, layer.inputs, -1}, layer.code, layer.codebook};
+    return sparse_outputs<G>(layer.outputs, rows, output0, output1, out, [&](int32_t o, float* sums) {
+        return sparse_output<G>(columns, layer.start[o], layer.start[o + 1], layer.bias[o], weights, sums);
     });
-    return true;
 }
 
 // as sparse_batch; false: the gaps of a row lead beyond the inputs
 static bool relative_batch(const qk::RelativeSparse& layer, const float* columns, int wide, int rows, int32_t output0, int32_t output1, float* out) {
-    return (wide == 16 ? relative_wide<1> : relative_wide<2>)(layer, columns, rows, output0, output1, out);
+    return (wide == 16 ? relative_wide<1> : wide == 32 ? relative_wide<2> : relative_wide<kSparseRows / 16>)(layer, columns, rows, output0, output1, out);
 }

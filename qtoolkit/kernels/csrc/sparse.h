@@ -4,8 +4,9 @@
 // the register. That is why 10 % density is not 10 times faster: dense int8 reads 64 weights in one load. With a batch the
 // picture changes: inputs are laid out so that 16, 32 or 64 rows of the batch are neighbors, one index serves as many
 // multiply-adds, and a zero weight saves them all. What limits it then is the way from the second cache: every weight touches
-// inputs anywhere, more of them than the first cache holds, so a line comes over for each multiply-add of 16 rows. Indices come from a file, so each is clamped to the last input as it is used: a wrong index
-// gives a wrong number, never a bad access. Real arithmetic: instruction sets may differ in the last bits.
+// inputs anywhere, more of them than the first cache holds, so a line comes over for each multiply-add of 16 rows. Indices come from
+// a file, so each is clamped to the last input as it is used: a wrong index gives a wrong number, never a bad access. Real
+// arithmetic: instruction sets may differ in the last bits.
 #pragma once
 
 static void sparse_row(const qk::Sparse& layer, const float* x, int32_t output0, int32_t output1, float* out) {

@@ -85,13 +85,13 @@ static void to_columns(const float* x, int64_t rows, int64_t k, int64_t wide, fl
 // `one_output(o, sums)` for every output, until it returns false
 template <int G, class Output>
 static bool sparse_outputs(int32_t outputs, int rows, int32_t output0, int32_t output1, float* out, Output one_output) {
-    float sums[16][16 * G];  // of 16 outputs: a row of `out` then receives a whole cache line
+    float sums[16][16 * G];  // of 16 outputs: a row of `out` then receives a whole cache line, at once or one number after the other
     for (int32_t o = output0, many; o < output1; o += many) {
         many = output1 - o < 16 ? output1 - o : 16;
         for (int j = 0; j < many; ++j)
             if (!one_output(o + j, sums[j])) return false;
         int r = 0;
-        for (; many == 16 && r + 16 <= rows; r += 16) transpose16<Simd>(&sums[0][r], 16 * G, out + int64_t(r) * outputs + o, outputs);
+        for (; Simd::kWide && many == 16 && r + 16 <= rows; r += 16) transpose16<Simd>(&sums[0][r], 16 * G, out + int64_t(r) * outputs + o, outputs);
         for (; r < rows; ++r)
             for (int j = 0; j < many; ++j) out[int64_t(r) * outputs + o + j] = sums[j][r];
     }

@@ -184,12 +184,12 @@ def test_a_gap_beyond_the_inputs_is_refused_not_followed(rows):
 @pytest.mark.parametrize("rows", [1, 9, 40, 64])
 @pytest.mark.parametrize("gap", [1, 255])
 def test_a_gap_beyond_the_inputs_is_refused_wherever_it_stands(rows, gap):
-    whole = pack_relative_sparse(torch.ones(1, 11).long(), torch.tensor([0.0, 1.0]))      # two steps of four weights, then three
-    for weight in range(11):
+    whole = pack_relative_sparse(torch.ones(1, 19).long(), torch.tensor([0.0, 1.0]))      # whole steps of four or eight weights, then three
+    for weight in range(19):
         layer = whole.clone()
         layer[GAPS + weight] = gap                                  # the last weight now lies beyond the last input
-        with pytest.raises(ValueError, match="beyond its 11 inputs"):
-            relative_sparse_linear(torch.ones(rows, 11), layer, 1)
+        with pytest.raises(ValueError, match="beyond its 19 inputs"):
+            relative_sparse_linear(torch.ones(rows, 19), layer, 1)
 
 
 def test_rows_and_codebook_of_damaged_bytes_are_refused():

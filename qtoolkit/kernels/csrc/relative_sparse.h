@@ -4,8 +4,8 @@
 // A place is known only after all places before it: a chain of additions, one a cycle. That is no more than the four loads of a
 // weight take (gap, index, value, input), so outputs are walked one after the other; four sums let additions of real numbers, which
 // take longer, overlap. No instruction gathers, so there is one text for all instruction sets. With a batch, one walk serves up to
-// 64 rows as in sparse.h. An index cannot leave a table of 256; places increase, so it is enough to compare the last of each four
-// with the number of inputs before any of them is read: a damaged layer is refused, no access is ever bad.
+// 64 rows as in sparse.h. An index cannot leave a table of 256; places increase, so it is enough to compare the last of each eight
+// (with a batch four) with the number of inputs before any of them is read: a damaged layer is refused, no access is ever bad.
 // Real arithmetic: instruction sets may differ in the last bits.
 #pragma once
 
@@ -21,15 +21,15 @@ struct Gaps {
 
 // sum[0] + ... + sum[3] += the products of weights i .. end - 1
 static inline bool relative_output(Gaps gaps, const uint8_t* code, const float* codebook, int64_t i, int64_t end, const float* x, float* sum) {
-    int64_t places[4];
+    int64_t places[8];
     const auto add = [&](int count) __attribute__((always_inline)) {
         if (!gaps.next(i, count, places)) return false;
-        for (int f = 0; f < count; ++f) sum[f] += codebook[code[i + f]] * x[places[f]];
+        for (int f = 0; f < count; ++f) sum[f % 4] += codebook[code[i + f]] * x[places[f]];
         i += count;
         return true;
     };
-    while (i + 4 <= end)
-        if (!add(4)) return false;
+    while (i + 8 <= end)
+        if (!add(8)) return false;
     while (i < end)
         if (!add(1)) return false;
     return true;

@@ -1,7 +1,7 @@
 """Linear layers with sparse real weights in compressed rows (CSR): torch.ops.qtoolkit.sparse_linear.
 
 `x` is real, (..., K); the result is (..., N) in the dtype of x. One row gathers its inputs; from 8 rows on, the batch is laid out so
-that one index serves 16 of them (csrc/sparse.h tells why that matters). Sums of real numbers: their last bits may differ
+that one index serves up to 64 of them (csrc/sparse.h tells why that matters). Sums of real numbers: their last bits may differ
 between machines.
 """
 

@@ -10,6 +10,7 @@ from test_real_layers import close
 from qtoolkit import kernels
 from qtoolkit.kernels.relative_sparse import (pack_places, pack_relative_sparse, portable_relative_sparse_linear, relative_sparse_linear,
                                               unpack_relative_sparse)
+from qtoolkit.kernels.sparse import pack_sparse, sparse_linear
 
 ISAS = kernels.info()["isas_available"]
 native = pytest.mark.skipif(not kernels.info()["native"], reason="the compiled kernels are missing")
@@ -33,6 +34,49 @@ def test_equals_dense(isa, m, n, k, density, entries, seed):
     x = torch.randn(m, k, generator=torch.Generator().manual_seed(seed + 1))
     with kernels.use_isa(isa):
         assert close(relative_sparse_linear(x, pack_relative_sparse(codes, codebook, bias), n), x, codebook[codes], bias)
+
+
+def uneven(n, k, seed=0):
+    """Rows of very different length: none, all, only the last input, and every tenth weight."""
+    codes, codebook, bias = case(n, k, 0.1, 256, seed)
+    codes[0], codes[1::5], codes[2::5], codes[2::5, -1] = 0, 7, 0, 9
+    return codes, codebook, bias
+
+
+@native
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("n, k", [(1, 40), (3, 1), (5, 3), (19, 37), (35, 64), (81, 130)])
+def test_both_kinds_in_every_batch(isa, n, k):
+    codes, codebook, bias = uneven(n, k)
+    weight = codebook[codes]
+    csr, relative = pack_sparse(weight, bias), pack_relative_sparse(codes, codebook, bias)
+    with kernels.use_isa(isa):
+        for m in range(1, 71):                                      # 64, 32 or 16 rows at a time, then one by one
+            x = torch.randn(m, k, generator=torch.Generator().manual_seed(m))
+            assert close(sparse_linear(x, csr, n), x, weight, bias) and close(relative_sparse_linear(x, relative, n), x, weight, bias)
+
+
+@native
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("m", [49, 64, 113, 130])
+@pytest.mark.parametrize("k", [2048, 2049])                         # from here on, 64 rows are too many columns for the cache
+def test_both_kinds_where_the_columns_grow_large(isa, m, k):
+    codes, codebook, bias = uneven(17, k)
+    x, weight = torch.randn(m, k, generator=torch.Generator().manual_seed(m)), codebook[codes]
+    with kernels.use_isa(isa):
+        assert close(sparse_linear(x, pack_sparse(weight, bias), 17), x, weight, bias)
+        assert close(relative_sparse_linear(x, pack_relative_sparse(codes, codebook, bias), 17), x, weight, bias)
+
+
+@native
+@pytest.mark.parametrize("rows", [1, 9, 40, 64])
+def test_all_weights_in_one_row(rows):
+    codes = torch.zeros(100, 300, dtype=torch.int64)
+    codes[70] = 1
+    codebook, x = torch.tensor([0.0, 0.5]), torch.randn(rows, 300, generator=torch.Generator().manual_seed(0))
+    zero = torch.zeros(100)
+    assert close(sparse_linear(x, pack_sparse(codebook[codes]), 100), x, codebook[codes], zero)
+    assert close(relative_sparse_linear(x, pack_relative_sparse(codes, codebook), 100), x, codebook[codes], zero)
 
 
 @given(n=st.integers(1, 20), k=st.integers(1, 2000), density=st.sampled_from([0.0, 0.001, 0.02, 1.0]), seed=st.integers(0, 10**6))
@@ -135,6 +179,17 @@ def test_a_gap_beyond_the_inputs_is_refused_not_followed(rows):
     for run in (relative_sparse_linear, portable_relative_sparse_linear):
         with pytest.raises(ValueError, match="beyond its 4 inputs"):
             run(x, layer, 1)
+
+
+@pytest.mark.parametrize("rows", [1, 9, 40, 64])
+@pytest.mark.parametrize("gap", [1, 255])
+def test_a_gap_beyond_the_inputs_is_refused_wherever_it_stands(rows, gap):
+    whole = pack_relative_sparse(torch.ones(1, 19).long(), torch.tensor([0.0, 1.0]))      # whole steps of four or eight weights, then three
+    for weight in range(19):
+        layer = whole.clone()
+        layer[GAPS + weight] = gap                                  # the last weight now lies beyond the last input
+        with pytest.raises(ValueError, match="beyond its 19 inputs"):
+            relative_sparse_linear(torch.ones(rows, 19), layer, 1)
 
 
 def test_rows_and_codebook_of_damaged_bytes_are_refused():

@@ -79,6 +79,7 @@ struct Kernels {
     void (*signs_of_row)(const float* x, int64_t count, uint32_t* words);
     void (*binary)(const Table&, const uint32_t* x, Range, float* out);
     void (*codebook)(const Table&, const float* x, Range, float* out);
+    int sparse_rows;  // the most rows of a batch that the sparse kernels take at once: 32 or 64
     void (*to_columns)(const float* x, int64_t rows, int64_t k, int64_t wide, float* columns);
     void (*sparse_row)(const Sparse&, const float* x, int32_t output0, int32_t output1, float* out);
     void (*sparse_batch)(const Sparse&, const float* columns, int wide, int rows, int32_t output0, int32_t output1, float* out);

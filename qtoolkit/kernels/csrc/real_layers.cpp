@@ -39,8 +39,15 @@ bool open_relative_sparse(const void* bytes, int64_t size, RelativeSparse& out) 
     return codebook[0] == 0 && rows_follow(start, head.outputs, head.count);
 }
 
-// Shares out the work of a sparse layer: 32 rows of the batch at a time, or 16, then the last few one by one. (Columns of more rows
-// would be too many for the caches: every weight touches one of them, anywhere.)
+// How many rows of a batch a sparse kernel takes at once: 64 or 32, if most of them exist and their columns (every weight touches one of
+// them, anywhere) leave half of a second cache of 1 MB to the weights.
+int columns_for(int64_t rows, int64_t k) {
+    constexpr int64_t kColumnBytes = 1 << 19;
+    if (rows > 48 && kernels().sparse_rows == 64 && k * 64 * 4 <= kColumnBytes) return 64;
+    return rows > 16 ? 32 : 16;
+}
+
+// Shares out the work of a sparse layer: 64, 32 or 16 rows of the batch at a time, then the last few one by one.
 template <class L, class Row, class Batch>
 int run_sparse(const L& layer, const float* x, int64_t rows, float* out, int threads, Row one_row, Batch batch) {
     const int64_t k = layer.inputs, n = layer.outputs;
@@ -51,7 +58,7 @@ int run_sparse(const L& layer, const float* x, int64_t rows, float* out, int thr
     const auto end_of = [&](int64_t task) { return int32_t((task + 1) * band < n ? (task + 1) * band : n); };
     int64_t row = 0;
     for (int64_t many; rows - row >= 8; row += many) {
-        const int wide = rows - row > 16 ? 32 : 16;
+        const int wide = columns_for(rows - row, k);
         many = rows - row < wide ? rows - row : wide;
         auto* columns = static_cast<float*>(scratch(kRowCodes, k * wide * 4));
         if (!columns) return QK_NO_MEMORY;

@@ -2,9 +2,11 @@
 //
 // At batch 1 every weight costs a *gather*: the inputs lie anywhere, and a gather loads one element at a time, however wide
 // the register. That is why 10 % density is not 10 times faster: dense int8 reads 64 weights in one load. With a batch the
-// picture changes: inputs are laid out so that 16 or 32 rows of the batch are neighbors, one index serves as many
-// multiply-adds, and a zero weight saves them all. Indices come from a file, so each is clamped to the last input as it is used: a wrong index
-// gives a wrong number, never a bad access. Real arithmetic: instruction sets may differ in the last bits.
+// picture changes: inputs are laid out so that 16, 32 or 64 rows of the batch are neighbors, one index serves as many
+// multiply-adds, and a zero weight saves them all. What limits it then is the way from the second cache: every weight touches
+// inputs anywhere, more of them than the first cache holds, so a line comes over for each multiply-add of 16 rows. Indices come from
+// a file, so each is clamped to the last input as it is used: a wrong index gives a wrong number, never a bad access. Real
+// arithmetic: instruction sets may differ in the last bits.
 #pragma once
 
 static void sparse_row(const qk::Sparse& layer, const float* x, int32_t output0, int32_t output1, float* out) {
@@ -14,33 +16,41 @@ static void sparse_row(const qk::Sparse& layer, const float* x, int32_t output0,
     }
 }
 
-// One output for 16 G rows of the batch. Four values are on their way at once, since a multiply-add must wait for the one before on
-// the same sum. weights.next(i, count, inputs, values) tells the inputs and spread values of weights i, i + 1, ...; it is called in
-// this order, with a count of 4 or 1.
+constexpr int kSparseRows = Simd::kWide ? 64 : 32;  // of a batch at once: as many as leave their sums in registers
+
+// One output for 16 G rows of the batch. A multiply-add must wait for the one before on the same sum: so that enough are on their way
+// at once, neighboring weights go to F different sums where the rows alone are too few. weights.next(i, count, inputs, values) tells
+// the inputs and spread values of weights i, i + 1, ..., or returns false if an input does not exist; it is called in this order, with a
+// count of 4 or 1.
 template <int G, class Weights>
-static inline void sparse_output(const float* columns, int64_t i, int64_t end, float bias, Weights weights, float* sums) {
-    Simd::Reals sum[4][G], values[4];
+static inline bool sparse_output(const float* columns, int64_t i, int64_t end, float bias, Weights weights, float* sums) {
+    constexpr int F = Simd::kRealSums / G < 4 ? Simd::kRealSums / G : 4;
+    Simd::Reals sum[F][G], values[4];
     int64_t inputs[4];
     const auto add = [&](int count) __attribute__((always_inline)) {
-        weights.next(i, count, inputs, values);
+        if (!weights.next(i, count, inputs, values)) return false;
 #pragma GCC unroll 4
         for (int f = 0; f < count; ++f)
-#pragma GCC unroll 2
-            for (int g = 0; g < G; ++g) Simd::multiply_add(sum[f][g], values[f], Simd::load(columns + 16 * (G * inputs[f] + g)));
+#pragma GCC unroll 4
+            for (int g = 0; g < G; ++g) Simd::multiply_add(sum[f % F][g], values[f], Simd::load(columns + 16 * (G * inputs[f] + g)));
         i += count;
+        return true;
     };
 #pragma GCC unroll 4
-    for (int f = 0; f < 4; ++f)
-#pragma GCC unroll 2
+    for (int f = 0; f < F; ++f)
+#pragma GCC unroll 4
         for (int g = 0; g < G; ++g) sum[f][g] = Simd::reals(f ? 0.0f : bias);
-    while (i + 4 <= end) add(4);
-    while (i < end) add(1);
-#pragma GCC unroll 2
+    while (i + 4 <= end)
+        if (!add(4)) return false;
+    while (i < end)
+        if (!add(1)) return false;
+#pragma GCC unroll 4
     for (int g = 0; g < G; ++g) {
 #pragma GCC unroll 4
-        for (int f = 1; f < 4; ++f) Simd::multiply_add(sum[0][g], Simd::reals(1.0f), sum[f][g]);
+        for (int f = 1; f < F; ++f) Simd::multiply_add(sum[0][g], Simd::reals(1.0f), sum[f][g]);
         Simd::store(sums + 16 * g, sum[0][g]);
     }
+    return true;
 }
 
 // to[j][i] = from[i][j] for 16 x 16 floats
@@ -72,18 +82,20 @@ static void to_columns(const float* x, int64_t rows, int64_t k, int64_t wide, fl
     }
 }
 
-// `one_output(o, sums)` for every output
+// `one_output(o, sums)` for every output, until it returns false
 template <int G, class Output>
-static void sparse_outputs(int32_t outputs, int rows, int32_t output0, int32_t output1, float* out, Output one_output) {
-    float sums[16][16 * G];  // of 16 outputs: a row of `out` then receives a whole cache line
+static bool sparse_outputs(int32_t outputs, int rows, int32_t output0, int32_t output1, float* out, Output one_output) {
+    float sums[16][16 * G];  // of 16 outputs: a row of `out` then receives a whole cache line, at once or one number after the other
     for (int32_t o = output0, many; o < output1; o += many) {
         many = output1 - o < 16 ? output1 - o : 16;
-        for (int j = 0; j < many; ++j) one_output(o + j, sums[j]);
+        for (int j = 0; j < many; ++j)
+            if (!one_output(o + j, sums[j])) return false;
         int r = 0;
-        for (; many == 16 && r + 16 <= rows; r += 16) transpose16<Simd>(&sums[0][r], 16 * G, out + int64_t(r) * outputs + o, outputs);
+        for (; Simd::kWide && many == 16 && r + 16 <= rows; r += 16) transpose16<Simd>(&sums[0][r], 16 * G, out + int64_t(r) * outputs + o, outputs);
         for (; r < rows; ++r)
             for (int j = 0; j < many; ++j) out[int64_t(r) * outputs + o + j] = sums[j][r];
     }
+    return true;
 }
 
 // to[f] = from[f] in every lane, for 4 values
@@ -98,10 +110,11 @@ struct RowWeights {
     const float* value;
     uint32_t last;  // input
 
-    void next(int64_t i, int count, int64_t* inputs, Simd::Reals* values) const {
+    bool next(int64_t i, int count, int64_t* inputs, Simd::Reals* values) const {
         for (int f = 0; f < count; ++f) inputs[f] = uint32_t(index[i + f]) < last ? uint32_t(index[i + f]) : last;
         if (count == 4) spread_each<Simd>(value + i, values);
         else values[0] = Simd::reals(value[i]);
+        return true;
     }
 };
 
@@ -109,11 +122,11 @@ template <int G>
 static void sparse_wide(const qk::Sparse& layer, const float* columns, int rows, int32_t output0, int32_t output1, float* out) {
     const RowWeights weights{layer.index, layer.value, uint32_t(layer.inputs - 1)};
     sparse_outputs<G>(layer.outputs, rows, output0, output1, out, [&](int32_t o, float* sums) {
-        sparse_output<G>(columns, layer.start[o], layer.start[o + 1], layer.bias[o], weights, sums);
+        return sparse_output<G>(columns, layer.start[o], layer.start[o + 1], layer.bias[o], weights, sums);
     });
 }
 
-// columns: (inputs, `wide`), wide 16 or 32, of which `rows` are rows of the batch; out: (rows, outputs)
+// columns: (inputs, `wide`), wide 16, 32 or kSparseRows, of which `rows` are rows of the batch; out: (rows, outputs)
 static void sparse_batch(const qk::Sparse& layer, const float* columns, int wide, int rows, int32_t output0, int32_t output1, float* out) {
-    (wide == 16 ? sparse_wide<1> : sparse_wide<2>)(layer, columns, rows, output0, output1, out);
+    (wide == 16 ? sparse_wide<1> : wide == 32 ? sparse_wide<2> : sparse_wide<kSparseRows / 16>)(layer, columns, rows, output0, output1, out);
 }

@@ -115,6 +115,7 @@ struct Simd {
         }
     }
 
+    static constexpr int kRealSums = 8;
     static constexpr int kRegisters = 12;
     static Reals reals(float x) { return {_mm512_set1_ps(x)}; }
     static void spread_each(const float* from, Reals* to) {  // of 4: one load, where four would take as many turns as 64 bytes each

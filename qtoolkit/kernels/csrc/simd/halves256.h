@@ -82,6 +82,7 @@ struct Halves256 {
         return gather_dot256(x, last, index, value, count);
     }
 
+    static constexpr int kRealSums = 4;
     static constexpr int kRegisters = 6;  // of two halves each
     static Reals reals(float x) { return {_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
     static void multiply_add(Reals& sum, const Reals& x, const Reals& w) {

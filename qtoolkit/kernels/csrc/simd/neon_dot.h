@@ -104,6 +104,7 @@ struct Simd {
         return sum;
     }
 
+    static constexpr int kRealSums = 4;
     static constexpr int kRegisters = 4;  // of four quarters each
     static Reals reals(float x) { return {{vdupq_n_f32(x), vdupq_n_f32(x), vdupq_n_f32(x), vdupq_n_f32(x)}}; }
     static void multiply_add(Reals& sum, const Reals& x, const Reals& w) {

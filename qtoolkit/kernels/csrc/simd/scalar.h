@@ -103,6 +103,7 @@ struct Simd {
     }
 
     // for limits.h: multiply-adds of 16 floats, and a fence that the optimizer cannot see through
+    static constexpr int kRealSums = 8;  // for sparse.h: registers of 16 sums
     static constexpr int kRegisters = 2;
     static Reals reals(float x) { return {{x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x}}; }
     static void multiply_add(Reals& sum, const Reals& x, const Reals& w) {

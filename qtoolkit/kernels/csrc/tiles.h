@@ -28,16 +28,23 @@ static inline void align_last(const Steps& steps, int8_t* row) {
     __builtin_memcpy(row + steps.whole * kTileInputs, last + steps.rest, kTileInputs);
 }
 
-// Up to 2 x 2 tiles of sums, [rows of both][blocks][16]; `height` rows in each tile of inputs.
+template <int Blocks>
+static inline void fetch_tiles_ahead(const int8_t* w, int64_t block_bytes) {
+    for (int at = 0; at < kTileInputs * 16; at += 64)
+        for (int b = 0; b < Blocks; ++b) fetch_ahead(w + b * block_bytes + at);
+}
+
+// Up to 2 x 2 tiles of sums, [rows of both][blocks][16]; `height` rows in each tile of inputs. `far`: the weights are in no near cache.
 template <class T, int Groups, int Blocks>
 static void multiply_tiles(const Steps& steps, const int8_t* x, int height, const int8_t* w, int64_t block_bytes, const int32_t* start,
-                           int32_t* sums, int64_t sums_pitch) {
+                           int32_t* sums, int64_t sums_pitch, bool far) {
     T::template load<0>(start, 0);  // at a stride of 0 all rows start alike
     if (Blocks == 2) T::template load<1>(start + 16, 0);
     if (Groups == 2) T::template load<2>(start, 0);
     if (Groups == 2 && Blocks == 2) T::template load<3>(start + 16, 0);
     for (int64_t step = 0; step < steps.count; ++step) {
         const int8_t *inputs = x + step * kTileInputs, *weights = w + steps.weights_of(step);
+        if (far) fetch_tiles_ahead<Blocks>(weights, block_bytes);
         T::template load<4>(inputs, steps.pitch);
         T::template stream<6>(weights, 64);
         T::template dot<0, 4, 6>();
@@ -53,11 +60,13 @@ static void multiply_tiles(const Steps& steps, const int8_t* x, int height, cons
 
 template <class T>
 static inline void multiply_tiles(int groups, int blocks, const Steps& steps, const int8_t* x, int height, const int8_t* w, int64_t block_bytes,
-                                  const int32_t* start, int32_t* sums, int64_t sums_pitch) {
+                                  const int32_t* start, int32_t* sums, int64_t sums_pitch, bool far) {
     const auto compute = groups == 2 ? (blocks == 2 ? multiply_tiles<T, 2, 2> : multiply_tiles<T, 2, 1>)
                                      : (blocks == 2 ? multiply_tiles<T, 1, 2> : multiply_tiles<T, 1, 1>);
-    compute(steps, x, height, w, block_bytes, start, sums, sums_pitch);
+    compute(steps, x, height, w, block_bytes, start, sums, sums_pitch, far);
 }
+
+static inline bool weights_are_far(const qk::Layer& layer, int blocks) { return blocks * layer.block_bytes > 4 * kNearBytes; }
 
 // The sums of `rows` rows of k inputs; copy(row, to) makes the inputs of a row as they meet the weights, and perhaps 7 bytes more.
 // False if that is better left to the tile of gemm_tile.h: few rows, or no memory for the copied ones.
@@ -69,12 +78,13 @@ static bool tile_band(const qk::Layer& layer, int64_t k, int64_t row0, int rows,
     if (!x) return false;
     for (int r = 0; r < rows; ++r) copy(row0 + r, x + r * steps.pitch), align_last(steps, x + r * steps.pitch);
     alignas(64) int32_t sums[2 * kTileRows * 4 * 16], start[4 * 16];
+    const bool far = weights_are_far(layer, block1 - block0);
     const auto panel = [&](int group, int block, int blocks) {
         const int row = group * height, many = groups - group < 2 ? 1 : 2, left = rows - row;
         for (int b = 0; b < blocks; ++b) start_of(layer, block + b, start + b * 16);
         for (int b = 0; b < blocks; b += 2)
             multiply_tiles<T>(many, blocks - b < 2 ? 1 : 2, steps, x + row * steps.pitch, height, layer.weight + (block + b) * layer.block_bytes,
-                              layer.block_bytes, start + b * 16, sums + b * 16, blocks * 16);
+                              layer.block_bytes, start + b * 16, sums + b * 16, blocks * 16, far);
         finish(block, blocks, row0 + row, left < many * height ? left : many * height, sums);
     };
     const int fit = int(kNearBytes / 4 / layer.block_bytes), chunk = 4 * (fit < 1 ? 1 : fit);
@@ -93,7 +103,7 @@ static bool tile_band(const qk::Layer& layer, int64_t k, int64_t row0, int rows,
 template <class Copy, class Finish, class T = Tiles>
 static bool gemm_by_tiles(const qk::Layer& layer, int64_t k, qk::Range range, Copy copy, Finish finish) {
     if constexpr (!T::kHere) return false;
-    const int64_t most = (range.block1 - range.block0) * layer.block_bytes > 4 * kNearBytes ? 256 : 64;
+    const int64_t most = weights_are_far(layer, range.block1 - range.block0) ? 256 : 64;
     int64_t bands = (range.row1 - range.row0 + most - 1) / most;
     for (int64_t row = range.row0, rows; bands; row += rows, --bands) {
         rows = share_of(range.row1 - row, bands);

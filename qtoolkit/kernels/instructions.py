@@ -57,6 +57,24 @@ def three_step_dot(sums: Tensor, u: Tensor, s: Tensor) -> Tensor:
     return sums + vpmaddubsw(u, s).to(torch.int32).unflatten(-1, (-1, 2)).sum(-1, dtype=torch.int32)
 
 
+def tdpbusd(sums: Tensor, u: Tensor, s: Tensor) -> Tensor:
+    """One step of a matrix unit (AMX): sums_mn + sum over k of u_mk s_kn, for a whole tile.
+
+    sums: (M, 16) int32; u: (M, 4 R) uint8, up to 16 rows of 64 inputs; s: (R, 64) int8, R packed rows of weights, each with 4 inputs of
+    16 outputs. It is `vpdpbusd` for every row m and every packed row. Raises TypeError for other dtypes.
+    Source: as `vpdpbusd`, TDPBUSD.
+    See: book/chapters/12-inside-a-kernel.ipynb#a-tile-in-one-instruction
+
+    >>> tdpbusd(torch.zeros(2, 16, dtype=torch.int32), torch.tensor([[1, 2, 3, 4], [0, 0, 0, 1]], dtype=torch.uint8),
+    ...         torch.ones(1, 64, dtype=torch.int8))[:, 0]
+    tensor([10,  1], dtype=torch.int32)
+    """
+    for r in range(len(s)):
+        four = u[:, 4 * r : 4 * r + 4]
+        sums = vpdpbusd(sums, four.repeat(1, LANES), s[r])
+    return sums
+
+
 def packed_product(x: Tensor, packed: Tensor, outputs: int) -> Tensor:
     """sum_k (q_x + 128) q_w by walking packed weights one `vpdpbusd` at a time, as the compiled tile does.
 

@@ -28,7 +28,7 @@ NAME = "kernel-ladder"
 WORKING_SETS = {"16 KiB": 1 << 14, "256 KiB": 1 << 18, "1 MiB": 1 << 20, "16 MiB": 1 << 24, "128 MiB": 1 << 27}
 SHAPE = (64, 1024, 1024)
 ISAS = {"scalar": "plain C++", "neon": "NEON", "avx2": "AVX2", "avxvnni": "AVX-VNNI", "avx512vnni": "AVX-512 VNNI",
-        "avx512": "AVX-512 VNNI and popcount"}
+        "avx512": "AVX-512 VNNI and popcount", "amx": "AMX tiles"}
 
 
 def python_product(x: list[list[int]], w: list[list[int]]) -> list[list[int]]:
@@ -56,7 +56,7 @@ def limits() -> dict:
     bench.require_native()
     seen = bench.Limits()
     peaks = {}
-    for isa in info()["isas_available"]:
+    for isa in dict.fromkeys([*_isas(), info()["isa"]]):
         with use_isa(isa):
             peaks[isa] = round(bench.Limits().get("int8") / 1e9, 1)
     return {
@@ -75,7 +75,7 @@ def rungs(seconds: float = 1.5) -> list[dict]:
     runs: dict[str, Callable[[], object]] = {"torch int32": lambda: wide @ wide_weight,
                                              "torch float32": lambda: torch.nn.functional.linear(real, real_weight),
                                              "torch int8 (_int_mm)": lambda: torch._int_mm(x, weight.T)}
-    for isa in [name for name in ISAS if name in info()["isas_available"]]:
+    for isa in _isas():
         runs[f"int8, {ISAS[isa]}"] = partial(_with_isa, isa, lambda: ops.int8_linear(x, layer, n))
     return rows + [_row(name, SHAPE, us, 8 if "int8" in name else 32) for name, us in _times(runs, seconds).items()]
 
@@ -199,6 +199,11 @@ def _times(runs: dict[str, Callable[[], object]], seconds: float) -> dict[str, f
     """Minimum microseconds of each, taking turns on one thread."""
     with bench.threads(1), torch.inference_mode():
         return {name: timing.min_us for name, timing in bench.compare(runs, seconds).items()}
+
+
+def _isas() -> list[str]:
+    """The instruction sets of `ISAS` that this machine has."""
+    return [name for name in ISAS if name in info()["isas_available"]]
 
 
 def _with_isa(isa: str, run: Callable[[], object]) -> None:

@@ -5,7 +5,7 @@ import pytest
 import torch
 from hypothesis import given, strategies as st
 
-from qtoolkit.kernels.instructions import packed_product, three_step_dot, vpdpbusd, vpmaddubsw
+from qtoolkit.kernels.instructions import packed_product, tdpbusd, three_step_dot, vpdpbusd, vpmaddubsw
 from qtoolkit.kernels.layer import pack_layer, pack_weight
 from qtoolkit.kernels.ops import int8_linear_float
 
@@ -52,8 +52,19 @@ def test_the_walk_over_packed_bytes_is_the_kernels(m, k, n):
     assert torch.equal(sums.float(), int8_linear_float(x, pack_layer(weight, scale=torch.tensor(1.0)), n))
 
 
+@pytest.mark.parametrize("m,k", [(1, 4), (7, 60), (16, 64)])
+def test_a_tile_is_the_product_of_its_rows(m, k):
+    generator = torch.Generator().manual_seed(m + k)
+    u = torch.randint(0, 256, (m, k), generator=generator, dtype=torch.uint8)
+    weight = torch.randint(-127, 128, (16, k), generator=generator, dtype=torch.int8)
+    sums = torch.randint(-99, 99, (m, 16), generator=generator, dtype=torch.int32)
+    packed = pack_weight(weight).view(torch.int8).reshape(k // 4, 64)
+    assert np.array_equal(tdpbusd(sums, u, packed).numpy(), sums.numpy() + u.numpy().astype(int) @ weight.numpy().astype(int).T)
+
+
 def test_swapped_operands_are_refused():
     u, s = _bytes([1] * 4, [1] * 4)
-    for call in (vpmaddubsw, lambda a, b: vpdpbusd(torch.zeros(1, dtype=torch.int32), a, b)):
+    for call in (vpmaddubsw, lambda a, b: vpdpbusd(torch.zeros(1, dtype=torch.int32), a, b),
+                 lambda a, b: tdpbusd(torch.zeros(1, 16, dtype=torch.int32), a[None], b.repeat(16)[None])):
         with pytest.raises(TypeError, match="uint8 first"):
             call(s, u)

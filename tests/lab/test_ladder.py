@@ -31,7 +31,7 @@ def test_the_fallback_shows_the_recorded_file_and_says_so(monkeypatch, capsys):
 @pytest.mark.skipif(not info()["native"], reason="needs the compiled kernels")
 def test_every_instruction_set_of_this_machine_has_a_rung():
     rows = ladder.rungs(seconds=0.01)
-    assert len(rows) == 4 + len(info()["isas_available"]) and all(row["gmacs"] > 0 for row in rows)
+    assert len(rows) == 4 + len(set(info()["isas_available"]) - {"tiles"}) and all(row["gmacs"] > 0 for row in rows)
     assert rows[1]["intensity"] * 4 == pytest.approx(rows[-1]["intensity"], abs=0.01)  # 32 bits move four times the bytes
 
 

@@ -38,6 +38,11 @@ bool fits(const Conv& conv) {
 
 namespace {
 
+TaskSize task_size(int64_t pixels, int32_t blocks, int threads) {
+    if (!kernels().matrix_unit) return {};
+    return {std::min<int64_t>(96, (pixels / (4 * threads) + 16) / 16 * 16), blocks};
+}
+
 // The layers of a convolution in groups follow each other, all of one size; of the other kinds there is one. One of them alone
 // has `inputs` channels of every pixel, padded to `padded`, and its outputs.
 struct Groups {
@@ -92,7 +97,7 @@ int qk_conv_int8(const void* bytes, int64_t size, const int8_t* x, int64_t image
                              : groups.form == Groups::kPatches ? kernels().conv_patches : kernels().conv_int8;
         int8_t* to = out + image * out_pixels * n + int64_t(group) * groups.outputs;
         const auto part = [&](Range range) { return compute(layer, conv, prepared, range, n, to); };
-        if (!prepared || !over_ranges(out_pixels, layer.blocks, inner_threads, part)) done = false;
+        if (!prepared || !over_ranges(out_pixels, layer.blocks, inner_threads, part, task_size(out_pixels, layer.blocks, inner_threads))) done = false;
     };
     each_image(images, threads, [&](int64_t image, int inner_threads) {
         for (int32_t group = 0; group < groups.count; ++group) one_group(image, group, inner_threads);

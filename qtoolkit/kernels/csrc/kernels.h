@@ -63,6 +63,7 @@ struct Range {  // the part of the output that one task computes
 
 struct Kernels {
     const char* name;
+    bool matrix_unit;  // tasks should have many blocks: their rows are copied into tiles first
     bool (*linear_int8)(const Layer&, const int8_t* x, Range, int8_t* out);
     const int8_t* (*prepare)(const int8_t* x, int64_t rows, int k, int k4);  // inputs as the tile wants them; null: no memory
     bool (*tile_sparse_int8)(const TileSparse&, const int8_t* prepared, Range, int8_t* out);  // false: indices lead outside

@@ -9,12 +9,24 @@ namespace qk {
 namespace {
 
 constexpr int32_t kMostInputs = 1 << 24, kMostOutputs = 1 << 24, kMostTiledInputs = 1 << 18;  // the last: 2^16 fours
-constexpr int64_t kRowsAtOnce = 480, kWorthAThread = 1 << 20;  // the latter in multiply-adds
+constexpr int64_t kRowsAtOnce = 480, kWorthAThread = 1 << 20, kWorthAThreadInTiles = 1 << 22;  // the latter in multiply-adds
 
 int64_t at_least_one(int64_t x) { return x < 1 ? 1 : x; }
 
 int threads_for(const Layer& layer, int64_t rows, int threads) {
-    return worth(threads, rows * layer.outputs * layer.inputs, kWorthAThread);
+    return worth(threads, rows * layer.outputs * layer.inputs, kernels().matrix_unit ? kWorthAThreadInTiles : kWorthAThread);
+}
+
+TaskSize task_size(const Layer& layer, int threads) {
+    if (!kernels().matrix_unit) return {};
+    return {256, std::max<int64_t>(4, (layer.blocks + 2 * threads - 1) / (2 * threads))};
+}
+
+// compute(range) for all outputs of `rows` rows
+template <class F>
+int share_out(const Layer& layer, int64_t rows, int threads, F&& compute) {
+    threads = threads_for(layer, rows, threads);
+    return over_ranges(rows, layer.blocks, threads, compute, task_size(layer, threads)) ? QK_OK : QK_NO_MEMORY;
 }
 
 // What every int8 layer begins with. `arrays` receives the number of bytes up to the weights.
@@ -60,13 +72,11 @@ bool open_layer(const void* bytes, int64_t size, Layer& out) {
 }
 
 int run_linear_int8(const Layer& layer, const int8_t* x, int64_t rows, int8_t* out, int threads) {
-    const auto compute = [&](Range range) { return kernels().linear_int8(layer, x, range, out); };
-    return over_ranges(rows, layer.blocks, threads_for(layer, rows, threads), compute) ? QK_OK : QK_NO_MEMORY;
+    return share_out(layer, rows, threads, [&](Range range) { return kernels().linear_int8(layer, x, range, out); });
 }
 
 int run_linear_float(const Layer& layer, const int8_t* x, const float* row_scale, int64_t rows, float* out, int threads) {
-    const auto compute = [&](Range range) { return kernels().linear_float(layer, x, row_scale, range, out); };
-    return over_ranges(rows, layer.blocks, threads_for(layer, rows, threads), compute) ? QK_OK : QK_NO_MEMORY;
+    return share_out(layer, rows, threads, [&](Range range) { return kernels().linear_float(layer, x, row_scale, range, out); });
 }
 
 static int bad_shape(const Layer& layer, int64_t rows, int64_t k, int64_t n) {

@@ -24,8 +24,10 @@ struct Tiles {
         for (int r = 0; r < state.rows; ++r)
             for (int o = 0; o < 16; ++o) {
                 int32_t sum = word(Sums, r, o);
-                for (int i = 0; i < state.bytes; ++i)
-                    sum = int32_t(uint32_t(sum) + uint32_t(input(state.tile[Inputs][r][i]) * int8_t(state.tile[Weights][i / 4][o * 4 + i % 4])));
+                for (int i = 0; i < state.bytes; ++i) {
+                    const int8_t weight = int8_t(state.tile[Weights][i / 4][o * 4 + i % 4]);
+                    Simd::add(sum, input(state.tile[Inputs][r][i]) * weight);
+                }
                 __builtin_memcpy(state.tile[Sums][r] + o * 4, &sum, 4);
             }
     }

@@ -343,7 +343,7 @@ def histogram_cases(generator):
     empty_end[6:] += 3
     spike[0] = 400.0 + whole(generator, 0, 99)
     calls = {
-        "a small histogram by hand": (torch.tensor([4.0, 2.0, 1.0, 1.0]) * whole(generator, 1, 9) + torch.tensor([1.0, 0, 0, 0]), 4, 2),
+        "a small histogram by hand": (torch.tensor([4, 2, 1, 1]).double() * whole(generator, 1, 9) + torch.tensor([1, 0, 0, 0]), 4, 2),
         "a tail beyond the threshold": (counts(12), 8, 2),
         "empty bins": (gaps, 12, 3),
         "empty bins and a tail": (gaps, 9, 3),

@@ -66,7 +66,9 @@ def unpack_sparse(layer: Tensor) -> SparseRows:
     bias, start, index, value = layer[64:].clone().view(torch.int32).split([n, n + 1, count, count])
     if start[0] < 0 or start[-1] > count or (start.diff() < 0).any():
         raise ValueError("the rows of the sparse layer do not follow each other; the bytes are damaged")
-    return SparseRows(start, index.clamp(0, k - 1), value.view(torch.float32), bias.view(torch.float32), k)
+    if (index[start[0] : start[-1]] < 0).any() or (index[start[0] : start[-1]] >= k).any():
+        raise ValueError(f"indices of the sparse layer lead outside its {k} inputs; the bytes are damaged")
+    return SparseRows(start, index, value.view(torch.float32), bias.view(torch.float32), k)
 
 
 def sparse_reference(x: Tensor, rows: SparseRows) -> Tensor:

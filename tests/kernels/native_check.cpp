@@ -170,7 +170,7 @@ static std::vector<float> of_sparse(int m, int n, int k) {
             const float real = small();
             int32_t word;
             std::memcpy(&word, &real, 4);
-            value.push_back(word), index.push_back(int32_t(any(-2, k + 2)));  // some beyond the ends
+            value.push_back(word), index.push_back(int32_t(any(0, k - 1)));
         }
         start.push_back(int32_t(index.size()));
     }
@@ -180,8 +180,20 @@ static std::vector<float> of_sparse(int m, int n, int k) {
     for (const auto* part : {&start, &index, &value}) layer.insert(layer.end(), part->begin(), part->end());
     const auto x = reals(int64_t(m) * k);
     std::vector<float> y(size_t(m) * n);
-    if (qk_sparse(layer.data(), int64_t(layer.size()) * 4, x.data(), m, k, y.data(), n, 2)) fail("status of sparse", qk_isa(), m, n, k);
-    return y;
+    const auto run = [&] { return qk_sparse(layer.data(), int64_t(layer.size()) * 4, x.data(), m, k, y.data(), n, 2); };
+    if (run()) fail("status of sparse", qk_isa(), m, n, k);
+    const auto whole = y;
+    for (int32_t wrong : {-1, k, INT32_MIN, INT32_MAX}) {  // as the last index, then as any
+        if (index.empty()) break;
+        for (size_t at : {index.size() - 1, size_t(any(0, int64_t(index.size()) - 1))}) {
+            auto& word = layer[size_t(16 + 2 * n + 1) + at];
+            const int32_t right = word;
+            word = wrong;
+            if (run() != QK_BAD_LAYER) fail("an index beyond the inputs", qk_isa(), m, n, k);
+            word = right;
+        }
+    }
+    return whole;
 }
 
 // The tiles of a layer of which most are zero, in the dense layer (which `check` has held against plain loops) and alone; then damage.

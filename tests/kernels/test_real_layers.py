@@ -147,6 +147,30 @@ class TestEvery:
                 pass
 
 
+def damaged_indices(n, k):
+    """Packed layers that keep everything, with one index outside: the first, the last, one between."""
+    layer = pack_sparse(randn(n, k))
+    for at, wrong in ((0, -1), (n * k - 1, k), (n * k // 2, 2**31 - 1)):
+        damaged = layer.clone()
+        damaged[64:].view(torch.int32)[2 * n + 1 + at] = wrong
+        yield damaged
+
+
+@native
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("rows", [1, 9, 70])
+def test_an_index_outside_is_refused(isa, rows):
+    for damaged in damaged_indices(70, 33):
+        with kernels.use_isa(isa), pytest.raises(ValueError, match="damaged"):
+            sparse_linear(randn(rows, 33), damaged, 70)
+
+
+def test_an_index_outside_is_refused_by_the_reference():
+    for damaged in damaged_indices(3, 5):
+        with pytest.raises(ValueError, match="outside its 5 inputs"):
+            portable_sparse_linear(randn(2, 5), damaged, 3)
+
+
 def test_layers_that_cannot_be_packed_are_named():
     with pytest.raises(ValueError, match="convolution of 6 taps"):
         table_linear(randn(2, 4), pack_binary(randn(5, 4, 3, 2)), 5)

@@ -82,8 +82,8 @@ struct Kernels {
     void (*codebook)(const Table&, const float* x, Range, float* out);
     int sparse_rows;  // the most rows of a batch that the sparse kernels take at once: 32 or 64
     void (*to_columns)(const float* x, int64_t rows, int64_t k, int64_t wide, float* columns);
-    void (*sparse_row)(const Sparse&, const float* x, int32_t output0, int32_t output1, float* out);
-    void (*sparse_batch)(const Sparse&, const float* columns, int wide, int rows, int32_t output0, int32_t output1, float* out);
+    bool (*sparse_row)(const Sparse&, const float* x, int32_t output0, int32_t output1, float* out);  // false: indices lead outside
+    bool (*sparse_batch)(const Sparse&, const float* columns, int wide, int rows, int32_t output0, int32_t output1, float* out);
     bool (*relative_row)(const RelativeSparse&, const float* x, int32_t output0, int32_t output1, float* out);  // false: gaps lead outside
     bool (*relative_batch)(const RelativeSparse&, const float* columns, int wide, int rows, int32_t output0, int32_t output1, float* out);
     double (*peak_int8)(int64_t rounds);   // these four serve qk_limit

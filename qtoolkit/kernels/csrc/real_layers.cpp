@@ -47,7 +47,8 @@ int columns_for(int64_t rows, int64_t k) {
     return rows > 16 ? 32 : 16;
 }
 
-// Shares out the work of a sparse layer: 64, 32 or 16 rows of the batch at a time, then the last few one by one.
+// Shares out the work of a sparse layer: 64, 32 or 16 rows of the batch at a time, then the last few one by one. one_row and batch
+// return false if the layer leads outside its inputs.
 template <class L, class Row, class Batch>
 int run_sparse(const L& layer, const float* x, int64_t rows, float* out, int threads, Row one_row, Batch batch) {
     const int64_t k = layer.inputs, n = layer.outputs;
@@ -56,6 +57,10 @@ int run_sparse(const L& layer, const float* x, int64_t rows, float* out, int thr
     const int64_t bands = (n + band - 1) / band;
     threads = worth(threads, rows * layer.count, kWorthAThread);
     const auto end_of = [&](int64_t task) { return int32_t((task + 1) * band < n ? (task + 1) * band : n); };
+    std::atomic<bool> inside{true};
+    const auto note = [&](bool fits) {
+        if (!fits) inside.store(false, std::memory_order_relaxed);
+    };
     int64_t row = 0;
     for (int64_t many; rows - row >= 8; row += many) {
         const int wide = columns_for(rows - row, k);
@@ -64,12 +69,12 @@ int run_sparse(const L& layer, const float* x, int64_t rows, float* out, int thr
         if (!columns) return QK_NO_MEMORY;
         kernels().to_columns(x + row * k, many, k, wide, columns);
         parallel_for(bands, threads, [&](int64_t task) {
-            batch(columns, wide, int(many), int32_t(task * band), end_of(task), out + row * n);
+            note(batch(columns, wide, int(many), int32_t(task * band), end_of(task), out + row * n));
         });
     }
     for (; row < rows; ++row)
-        parallel_for(bands, threads, [&](int64_t task) { one_row(x + row * k, int32_t(task * band), end_of(task), out + row * n); });
-    return QK_OK;
+        parallel_for(bands, threads, [&](int64_t task) { note(one_row(x + row * k, int32_t(task * band), end_of(task), out + row * n)); });
+    return inside ? QK_OK : QK_BAD_LAYER;
 }
 
 }  // namespace
@@ -131,19 +136,14 @@ int qk_sparse(const void* bytes, int64_t size, const float* x, int64_t rows, int
     Sparse layer;
     if (!open_sparse(bytes, size, layer)) return QK_BAD_LAYER;
     if (rows < 0 || k != layer.inputs || n != layer.outputs) return QK_BAD_SHAPE;
-    return run_sparse(layer, x, rows, out, threads, [&](auto... part) { kernels().sparse_row(layer, part...); },
-                      [&](auto... part) { kernels().sparse_batch(layer, part...); });
+    return run_sparse(layer, x, rows, out, threads, [&](auto... part) { return kernels().sparse_row(layer, part...); },
+                      [&](auto... part) { return kernels().sparse_batch(layer, part...); });
 }
 
 int qk_relative_sparse(const void* bytes, int64_t size, const float* x, int64_t rows, int64_t k, float* out, int64_t n, int threads) {
     RelativeSparse layer;
     if (!open_relative_sparse(bytes, size, layer)) return QK_BAD_LAYER;
     if (rows < 0 || k != layer.inputs || n != layer.outputs) return QK_BAD_SHAPE;
-    std::atomic<bool> inside{true};
-    const auto note = [&](bool fits) {
-        if (!fits) inside.store(false, std::memory_order_relaxed);
-    };
-    const int status = run_sparse(layer, x, rows, out, threads, [&](auto... part) { note(kernels().relative_row(layer, part...)); },
-                                  [&](auto... part) { note(kernels().relative_batch(layer, part...)); });
-    return inside ? status : QK_BAD_LAYER;
+    return run_sparse(layer, x, rows, out, threads, [&](auto... part) { return kernels().relative_row(layer, part...); },
+                      [&](auto... part) { return kernels().relative_batch(layer, part...); });
 }

@@ -5,15 +5,25 @@
 // picture changes: inputs are laid out so that 16, 32 or 64 rows of the batch are neighbors, one index serves as many
 // multiply-adds, and a zero weight saves them all. What limits it then is the way from the second cache: every weight touches
 // inputs anywhere, more of them than the first cache holds, so a line comes over for each multiply-add of 16 rows. Indices come from
-// a file, so each is clamped to the last input as it is used: a wrong index gives a wrong number, never a bad access. Real
-// arithmetic: instruction sets may differ in the last bits.
+// a file. A batch compares them with the number of inputs first; one row, which reads each only once, clamps them to the last input and
+// keeps the highest seen: a damaged layer is refused, no access is ever bad. Real arithmetic: instruction sets may differ in the last
+// bits.
 #pragma once
 
-static void sparse_row(const qk::Sparse& layer, const float* x, int32_t output0, int32_t output1, float* out) {
+static bool indices_fit(const qk::Sparse& layer, int32_t output0, int32_t output1) {
+    uint32_t highest = 0;  // a negative index is a high one
+    for (int32_t i = layer.start[output0]; i < layer.start[output1]; ++i) highest = uint32_t(layer.index[i]) > highest ? uint32_t(layer.index[i]) : highest;
+    return highest < uint32_t(layer.inputs);
+}
+
+// False: an index leads outside.
+static bool sparse_row(const qk::Sparse& layer, const float* x, int32_t output0, int32_t output1, float* out) {
+    uint32_t highest = 0;
     for (int32_t o = output0; o < output1; ++o) {
         const int64_t from = layer.start[o], count = layer.start[o + 1] - from;
-        out[o] = layer.bias[o] + Simd::gather_dot(x, uint32_t(layer.inputs - 1), layer.index + from, layer.value + from, count);
+        out[o] = layer.bias[o] + Simd::gather_dot(x, uint32_t(layer.inputs - 1), layer.index + from, layer.value + from, count, highest);
     }
+    return highest < uint32_t(layer.inputs);
 }
 
 constexpr int kSparseRows = Simd::kWide ? 64 : 32;  // of a batch at once: as many as leave their sums in registers
@@ -108,10 +118,9 @@ static inline void spread_each(const float* from, typename S::Reals* to) {
 struct RowWeights {
     const int32_t* index;
     const float* value;
-    uint32_t last;  // input
 
     bool next(int64_t i, int count, int64_t* inputs, Simd::Reals* values) const {
-        for (int f = 0; f < count; ++f) inputs[f] = uint32_t(index[i + f]) < last ? uint32_t(index[i + f]) : last;
+        for (int f = 0; f < count; ++f) inputs[f] = index[i + f];
         if (count == 4) spread_each<Simd>(value + i, values);
         else values[0] = Simd::reals(value[i]);
         return true;
@@ -119,14 +128,15 @@ struct RowWeights {
 };
 
 template <int G>
-static void sparse_wide(const qk::Sparse& layer, const float* columns, int rows, int32_t output0, int32_t output1, float* out) {
-    const RowWeights weights{layer.index, layer.value, uint32_t(layer.inputs - 1)};
-    sparse_outputs<G>(layer.outputs, rows, output0, output1, out, [&](int32_t o, float* sums) {
+static bool sparse_wide(const qk::Sparse& layer, const float* columns, int rows, int32_t output0, int32_t output1, float* out) {
+    const RowWeights weights{layer.index, layer.value};
+    return indices_fit(layer, output0, output1) && sparse_outputs<G>(layer.outputs, rows, output0, output1, out, [&](int32_t o, float* sums) {
         return sparse_output<G>(columns, layer.start[o], layer.start[o + 1], layer.bias[o], weights, sums);
     });
 }
 
-// columns: (inputs, `wide`), wide 16, 32 or kSparseRows, of which `rows` are rows of the batch; out: (rows, outputs)
-static void sparse_batch(const qk::Sparse& layer, const float* columns, int wide, int rows, int32_t output0, int32_t output1, float* out) {
-    (wide == 16 ? sparse_wide<1> : wide == 32 ? sparse_wide<2> : sparse_wide<kSparseRows / 16>)(layer, columns, rows, output0, output1, out);
+// columns: (inputs, `wide`), wide 16, 32 or kSparseRows, of which `rows` are rows of the batch; out: (rows, outputs). False: an
+// index leads outside.
+static bool sparse_batch(const qk::Sparse& layer, const float* columns, int wide, int rows, int32_t output0, int32_t output1, float* out) {
+    return (wide == 16 ? sparse_wide<1> : wide == 32 ? sparse_wide<2> : sparse_wide<kSparseRows / 16>)(layer, columns, rows, output0, output1, out);
 }

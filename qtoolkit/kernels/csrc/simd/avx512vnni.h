@@ -88,14 +88,18 @@ struct Simd {
         return {Bits == 4 ? _mm512_permutexvar_ps(index, table.low) : _mm512_permutex2var_ps(table.low, index, table.high)};
     }
     static Reals load(const float* from) { return {_mm512_loadu_ps(from)}; }
-    static float gather_dot(const float* x, uint32_t last, const int32_t* index, const float* value, int64_t count) {
+    static float gather_dot(const float* x, uint32_t last, const int32_t* index, const float* value, int64_t count, uint32_t& highest) {
         __m512 sum[2] = {_mm512_setzero_ps(), _mm512_setzero_ps()};
+        __m512i most = _mm512_setzero_si512();
         for (int64_t i = 0, turn = 0; i < count; i += 16, turn ^= 1) {
             const __mmask16 here = count - i < 16 ? __mmask16((1u << (count - i)) - 1) : __mmask16(0xffff);
-            const __m512i at = _mm512_min_epu32(_mm512_maskz_loadu_epi32(here, index + i), _mm512_set1_epi32(int32_t(last)));
+            const __m512i given = _mm512_maskz_loadu_epi32(here, index + i), at = _mm512_min_epu32(given, _mm512_set1_epi32(int32_t(last)));
+            most = _mm512_max_epu32(most, given);
             const __m512 inputs = _mm512_i32gather_ps(at, x, 4);
             sum[turn] = _mm512_fmadd_ps(inputs, _mm512_maskz_loadu_ps(here, value + i), sum[turn]);
         }
+        const uint32_t found = _mm512_reduce_max_epu32(most);
+        highest = found > highest ? found : highest;
         return _mm512_reduce_add_ps(_mm512_add_ps(sum[0], sum[1]));
     }
 

@@ -98,9 +98,12 @@ struct Simd {
         return load(found);
     }
     static Reals load(const float* from) { return {{vld1q_f32(from), vld1q_f32(from + 4), vld1q_f32(from + 8), vld1q_f32(from + 12)}}; }
-    static float gather_dot(const float* x, uint32_t last, const int32_t* index, const float* value, int64_t count) {
+    static float gather_dot(const float* x, uint32_t last, const int32_t* index, const float* value, int64_t count, uint32_t& highest) {
         float sum = 0;
-        for (int64_t i = 0; i < count; ++i) sum += value[i] * x[uint32_t(index[i]) < last ? uint32_t(index[i]) : last];
+        for (int64_t i = 0; i < count; ++i) {
+            const uint32_t at = uint32_t(index[i]);
+            highest = at > highest ? at : highest, sum += value[i] * x[at < last ? at : last];
+        }
         return sum;
     }
 

@@ -96,9 +96,13 @@ struct Simd {
         return found;
     }
     static Reals load(const float* from) { Reals reals; __builtin_memcpy(reals.lane, from, 64); return reals; }
-    static float gather_dot(const float* x, uint32_t last, const int32_t* index, const float* value, int64_t count) {
+    // for sparse.h: `highest` becomes the highest index, if it was less; what lies beyond the last input is read from there
+    static float gather_dot(const float* x, uint32_t last, const int32_t* index, const float* value, int64_t count, uint32_t& highest) {
         float sum = 0;
-        for (int64_t i = 0; i < count; ++i) sum += value[i] * x[uint32_t(index[i]) < last ? uint32_t(index[i]) : last];
+        for (int64_t i = 0; i < count; ++i) {
+            const uint32_t at = uint32_t(index[i]);
+            highest = at > highest ? at : highest, sum += value[i] * x[at < last ? at : last];
+        }
         return sum;
     }
 

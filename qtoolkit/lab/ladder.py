@@ -28,7 +28,7 @@ NAME = "kernel-ladder"
 WORKING_SETS = {"16 KiB": 1 << 14, "256 KiB": 1 << 18, "1 MiB": 1 << 20, "16 MiB": 1 << 24, "128 MiB": 1 << 27}
 SHAPE = (64, 1024, 1024)
 ISAS = {"scalar": "plain C++", "neon": "NEON", "avx2": "AVX2", "avxvnni": "AVX-VNNI", "avx512vnni": "AVX-512 VNNI",
-        "avx512": "AVX-512 VNNI and popcount", "amx": "AMX tiles"}
+        "avx512": "AVX-512 VNNI and popcount", "amx": "AMX tiles", "tiles": "tiles in plain loops"}
 
 
 def python_product(x: list[list[int]], w: list[list[int]]) -> list[list[int]]:
@@ -70,23 +70,23 @@ def rungs(seconds: float = 1.5) -> list[dict]:
     bench.require_native()
     rows = [_python_rung()]
     m, k, n = SHAPE
-    x, weight, layer = _layer(m, k, n)
+    x, weight, layer = example(m, k, n)
     wide, wide_weight, real, real_weight = x.int(), weight.int().T, x.float(), weight.float()
     runs: dict[str, Callable[[], object]] = {"torch int32": lambda: wide @ wide_weight,
                                              "torch float32": lambda: torch.nn.functional.linear(real, real_weight),
                                              "torch int8 (_int_mm)": lambda: torch._int_mm(x, weight.T)}
     for isa in _isas():
         runs[f"int8, {ISAS[isa]}"] = partial(_with_isa, isa, lambda: ops.int8_linear(x, layer, n))
-    return rows + [_row(name, SHAPE, us, 8 if "int8" in name else 32) for name, us in _times(runs, seconds).items()]
+    return rows + [_row(name, SHAPE, us, 8 if "int8" in name else 32) for name, us in fastest(runs, seconds).items()]
 
 
 def batches(seconds: float = 1.0) -> list[dict]:
     """The int8 operator on a 1024 x 1024 layer, from 1 row to 256."""
     bench.require_native()
     rows, (_, k, n) = [], SHAPE
-    prepared = {m: _layer(m, k, n) for m in (1, 2, 4, 8, 16, 64, 256)}
+    prepared = {m: example(m, k, n) for m in (1, 2, 4, 8, 16, 64, 256)}
     runs = {str(m): partial(ops.int8_linear, x, layer, n) for m, (x, _, layer) in prepared.items()}
-    for name, us in _times(runs, seconds).items():
+    for name, us in fastest(runs, seconds).items():
         rows.append(_row(f"batch {name}", (int(name), k, n), us, 8))
     return rows
 
@@ -108,7 +108,7 @@ def fewer_bits(seconds: float = 1.5) -> list[dict]:
     calls = [torch.nn.functional.linear, ops.int8_dynamic_linear, groupwise.groupwise_linear, groupwise.groupwise_linear,
              table.table_linear, sparse.sparse_linear]
     runs = {name: partial(call, x, layer, *([] if name == "float32" else [n])) for (name, layer), call in zip(layers.items(), calls)}
-    times = _times(runs, seconds)
+    times = fastest(runs, seconds)
     return [{"name": name, "shape": [m, k, n], "us": round(times[name], 1), "nbytes": layer.numel() * layer.element_size()}
             for name, layer in layers.items()]
 
@@ -122,7 +122,7 @@ def sparse_or_dense(seconds: float = 1.0) -> list[dict]:
     runs = {"dense int8": partial(ops.int8_dynamic_linear, x, dense, n)}
     for density in (0.005, 0.01, 0.02, 0.05, 0.1, 0.2):
         runs[f"CSR, {100 * density:g} in 100 kept"] = partial(sparse.sparse_linear, x, sparse.pack_sparse(weight * (keep < density)), n)
-    return [{"name": name, "us": round(us, 2)} for name, us in _times(runs, seconds).items()]
+    return [{"name": name, "us": round(us, 2)} for name, us in fastest(runs, seconds).items()]
 
 
 def tiles(seconds: float = 1.5) -> list[dict]:
@@ -130,13 +130,13 @@ def tiles(seconds: float = 1.5) -> list[dict]:
     bench.require_native()
     rows = []
     for m in (1, 64):
-        x, weight, dense = _layer(m, *SHAPE[1:])
+        x, weight, dense = example(m, *SHAPE[1:])
         n = len(weight)
         runs = {"dense": partial(ops.int8_linear, x, dense, n)}
         for density in (0.5, 0.2, 0.1, 0.05):
-            layer = _packed(prune_tiles(weight, density), pack_tile_sparse)
+            layer = pack_example(prune_tiles(weight, density), pack_tile_sparse)
             runs[f"{100 * density:g} tiles in 100 kept"] = partial(int8_tile_sparse_linear, x, layer, n)
-        rows += [{"name": name, "batch": m, "us": round(us, 2)} for name, us in _times(runs, seconds / 2).items()]
+        rows += [{"name": name, "batch": m, "us": round(us, 2)} for name, us in fastest(runs, seconds / 2).items()]
     return rows
 
 
@@ -168,7 +168,7 @@ def one_call(seconds: float = 1.0) -> list[dict]:
     for m in (1, 64):
         x = torch.rand(m, 784, generator=torch.Generator().manual_seed(0))
         runs = {"four calls": partial(one_by_one, x, parts.scale, parts.zero_point, parts.stages), "one call": partial(ops.int8_plan, x, plan, 10)}
-        rows += [{"name": name, "batch": m, "us": round(us, 2)} for name, us in _times(runs, seconds / 2).items()]
+        rows += [{"name": name, "batch": m, "us": round(us, 2)} for name, us in fastest(runs, seconds / 2).items()]
     return rows
 
 
@@ -195,15 +195,15 @@ def reproduce() -> Path:
         return results.record(NAME, {name: measure() for name, measure in PARTS.items()}, seed=0)
 
 
-def _times(runs: dict[str, Callable[[], object]], seconds: float) -> dict[str, float]:
+def fastest(runs: dict[str, Callable[[], object]], seconds: float) -> dict[str, float]:
     """Minimum microseconds of each, taking turns on one thread."""
     with bench.threads(1), torch.inference_mode():
         return {name: timing.min_us for name, timing in bench.compare(runs, seconds).items()}
 
 
 def _isas() -> list[str]:
-    """The instruction sets of `ISAS` that this machine has."""
-    return [name for name in ISAS if name in info()["isas_available"]]
+    """The instruction sets of `ISAS` that this machine has, without the model of a matrix unit, which is no rung."""
+    return [name for name in ISAS if name in info()["isas_available"] and name != "tiles"]
 
 
 def _with_isa(isa: str, run: Callable[[], object]) -> None:
@@ -215,21 +215,21 @@ def _codes(generator: torch.Generator, *shape: int) -> Tensor:
     return torch.randint(-127, 128, shape, generator=generator, dtype=torch.int8)
 
 
-def _layer(m: int, k: int, n: int) -> tuple[Tensor, Tensor, Tensor]:
-    """(inputs, weight, packed layer) of one shape."""
+def example(m: int, k: int, n: int) -> tuple[Tensor, Tensor, Tensor]:
+    """(inputs (M, K), weight (N, K), packed layer) of one shape, int8 codes of a fixed seed."""
     generator = torch.Generator().manual_seed(0)
     x, weight = _codes(generator, m, k), _codes(generator, n, k)
-    return x, weight, _packed(weight)
+    return x, weight, pack_example(weight)
 
 
-def _packed(weight: Tensor, pack: Callable[..., Tensor] = pack_layer) -> Tensor:
+def pack_example(weight: Tensor, pack: Callable[..., Tensor] = pack_layer) -> Tensor:
     """The layer of a weight (N, K), scaled so that its results are codes of the usual size."""
     multiplier, shift = quantize_multiplier(torch.tensor(2.0**-7 / weight.shape[1]))
     return pack(weight, multiplier=multiplier, shift=shift)
 
 
 def _python_rung(shape: tuple[int, int, int] = (4, 32, 16)) -> dict:
-    x, weight, _ = _layer(*shape)
+    x, weight, _ = example(*shape)
     lists, least = (x.tolist(), weight.tolist()), float("inf")
     for _ in range(20):
         start = time.perf_counter()

@@ -14,7 +14,7 @@ from qtoolkit.kernels._lib import library
 from qtoolkit.kernels.layer import pack_layer
 from qtoolkit.kernels.tile_sparse import int8_tile_sparse_linear, pack_tile_sparse
 from qtoolkit.lab import results
-from qtoolkit.lab.ladder import ISAS, SHAPE, _layer, _packed, _times
+from qtoolkit.lab.ladder import ISAS, SHAPE, example, fastest, pack_example
 
 NAME = "matrix-unit"
 VECTOR, UNIT = "avx512", "amx"
@@ -46,19 +46,20 @@ def peaks() -> dict[str, float]:
 def batches(seconds: float = 4.0) -> list[dict]:
     """Microseconds of the int8 operator on 1024 x 1024 weights, for some numbers of rows, by vectors and by tiles."""
     _, k, n = SHAPE
-    prepared = {m: _layer(m, k, n) for m in (1, 2, 3, 4, 8, 12, 16, 32, 64, 256)}
+    prepared = {m: example(m, k, n) for m in (1, 2, 3, 4, 8, 12, 16, 32, 64, 256)}
     runs = {(m, isa): partial(_on, isa, partial(ops.int8_linear, x, layer, n))
             for m, (x, _, layer) in prepared.items() for isa in (VECTOR, UNIT)}
-    times = _times(runs, seconds)
+    times = fastest(runs, seconds)
     return [{"rows": m, "vectors_us": round(times[m, VECTOR], 2), "tiles_us": round(times[m, UNIT], 2)} for m in prepared]
 
 
 def roads(seconds: float = 3.0) -> list[dict]:
     """64 rows by 1024 x 1024 weights: float32, bytes, signs, bytes of which a tenth of the 16 x 4 tiles is kept, and bytes of 0 alone."""
     m, k, n = SHAPE
-    x, weight, layer = _layer(m, k, n)
+    x, weight, layer = example(m, k, n)
     real, real_weight = x.float(), weight.float()
-    tenth = _packed(prune_tiles(weight, 0.1), pack_tile_sparse)
+    signs = table.pack_binary(real_weight)
+    tenth = pack_example(prune_tiles(weight, 0.1), pack_tile_sparse)
     nothing = pack_layer(torch.zeros_like(weight), multiplier=torch.tensor(2**30, dtype=torch.int32), shift=torch.tensor(40, dtype=torch.int32))
     runs = {
         "float32 (torch)": partial(torch.nn.functional.linear, real, real_weight),
@@ -66,9 +67,10 @@ def roads(seconds: float = 3.0) -> list[dict]:
         "int8 by tiles": partial(_on, UNIT, partial(ops.int8_linear, x, layer, n)),
         "int8 by tiles, all weights 0": partial(_on, UNIT, partial(ops.int8_linear, x, nothing, n)),
         "int8, a tenth of the 16 x 4 tiles kept": partial(int8_tile_sparse_linear, x, tenth, n),
-        "signs": partial(table.table_linear, real, table.pack_binary(real_weight), n),
+        "signs by vectors": partial(_on, VECTOR, partial(table.table_linear, real, signs, n)),
+        "signs by tiles": partial(_on, UNIT, partial(table.table_linear, real, signs, n)),
     }
-    return [{"name": name, "us": round(us, 2)} for name, us in _times(runs, seconds).items()]
+    return [{"name": name, "us": round(us, 2)} for name, us in fastest(runs, seconds).items()]
 
 
 def reproduce() -> Path:

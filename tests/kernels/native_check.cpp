@@ -120,7 +120,7 @@ static std::vector<float> groupwise(int m, int n, int k, int bits) {  // random 
 
 static float small() { return float(any(-99, 99)) / 64; }
 
-// A layer of signs (1 bit a weight), signs and zeros (2), or codebook indices (4, 5), every bit of it random.
+// A layer of signs (1 bit a weight), signs and zeros (2), or codebook indices (4, 5), its bits random.
 static std::vector<int32_t> table(int n, int k, int taps, int bits) {
     const int each = bits <= 2 ? 32 : 32 / bits, blocks = (n + 15) / 16, words = taps * ((k + each - 1) / each) * (bits == 2 ? 2 : 1);
     const int reals = 16 * (bits == 2 ? 3 : 2);  // of a block
@@ -132,6 +132,12 @@ static std::vector<int32_t> table(int n, int k, int taps, int bits) {
     for (int i = 48; i < 48 + reals * blocks; ++i) {
         const float value = small();
         std::memcpy(&layer[size_t(i)], &value, 4);
+    }
+    for (int output = 0; bits == 2 && output < 16 * blocks; ++output) {  // how many of its weights are not 0
+        const int32_t* where = &layer[size_t(48 + reals * blocks + output / 16 * words * 16 + 16 + output % 16)];
+        float kept = 0;
+        for (int word = 0; word < words / 2; ++word) kept += float(__builtin_popcount(uint32_t(where[word * 32])));
+        std::memcpy(&layer[size_t(48 + 32 * blocks + output)], &kept, 4);
     }
     return layer;
 }

@@ -53,6 +53,34 @@ def test_ternary_counts_exactly_where_a_weight_is_not_zero(isa, m, n, k, seed):
 
 @native
 @pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("pack", [pack_binary, pack_ternary])
+@pytest.mark.parametrize("m, k, n", [(70, 1000, 300), (33, 4127, 40), (48, 2048, 17)])
+def test_signs_of_large_layers(isa, pack, m, k, n):
+    x, weight = randn(m, k), randn(n, k, seed=1).round()
+    sums = torch.where(x < 0, -1.0, 1.0).double() @ (torch.where(weight < 0, -1.0, 1.0) if pack is pack_binary else weight.sign()).double().T
+    with kernels.use_isa(isa):
+        assert torch.equal(table_linear(x, pack(weight), n).double(), sums)
+
+
+@native
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("k", [1, 31, 64, 77, 150])
+def test_signs_want_finite_inputs_but_of_any_size(isa, k):
+    layer = pack_binary(torch.ones(3, k))
+    x = torch.full((2, k), torch.finfo(torch.float32).max)
+    x[1] = -torch.finfo(torch.float32).smallest_normal / 4
+    with kernels.use_isa(isa):
+        assert torch.equal(table_linear(x, layer, 3), torch.tensor([k, -k]).float()[:, None].expand(2, 3))
+        for wrong in (float("nan"), float("inf"), float("-inf")):
+            for at in {0, k // 2, k - 1}:
+                bad = x.clone()
+                bad[1, at] = wrong
+                with pytest.raises(ValueError, match="NaN or infinity"):
+                    table_linear(bad, layer, 3)
+
+
+@native
+@pytest.mark.parametrize("isa", ISAS)
 @given(entries=st.integers(1, 32), **sizes)
 def test_codebook_looks_up_every_entry(isa, entries, m, n, k, seed):
     x, codebook, bias = randn(m, k, seed=seed), randn(entries, seed=seed + 1), randn(n, seed=seed + 2)

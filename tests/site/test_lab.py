@@ -79,11 +79,18 @@ def browser():
         yield running
 
 
+def _answer(dialog) -> None:
+    """Press the last button, the default, of what JupyterLab asks on a busy machine (which kernel? wait for the server?), and report it."""
+    print("JupyterLab asked:", dialog.inner_text())
+    dialog.locator(".jp-Dialog-footer button").last.click()
+
+
 PROMPTS = "[...document.querySelectorAll('.jp-CodeCell .jp-InputArea-prompt')].map(prompt => prompt.textContent.trim())"
 
 
 def _run_all(page) -> None:
     """Run every cell and wait until each has its number. The notebooks come without numbers, so none can be left over."""
+    page.add_locator_handler(page.locator(".jp-Dialog"), _answer)  # whenever one lies over what is to be clicked
     page.wait_for_selector(IDLE, timeout=120_000, state="attached")
     for _ in range(20):  # the menu does nothing until the kernel's session is connected
         page.locator(".lm-MenuBar-itemLabel", has_text="Run").first.click()

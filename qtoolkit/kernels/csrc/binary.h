@@ -7,15 +7,32 @@
 // y = scale (K - 2 differences) + bias, so every instruction set gives the same bits (Rastegari et al. 2016, section 3).
 // Ternary weights have a second plane of bits, 1 where the weight is not 0: only there a difference counts, and K is how many
 // weights of the output are not 0. One `vpternlogd` does both logic steps, so a zero costs a bit of memory and no time.
+// Where a matrix unit multiplies bytes faster than this counts ones, many rows go to sign_tiles.h.
 #pragma once
 
-static void signs_of_row(const float* x, int64_t count, uint32_t* words) {
-    int64_t at = 0;
-    for (; at + 32 <= count; at += 32) *words++ = Simd::negatives(x + at) | Simd::negatives(x + at + 16) << 16;
-    if (at == count) return;
-    float last[32] = {};
-    for (int64_t i = at; i < count; ++i) last[i - at] = x[i];
-    *words = Simd::negatives(last) | Simd::negatives(last + 16) << 16;
+// The signs of rows of k numbers as bits, each row from a new word on, and whether all numbers are finite: 0 times one of them is 0,
+// times infinity or NaN it is NaN.
+static bool signs_of_rows(const float* x, int64_t rows, int64_t k, uint32_t* words) {
+    const Simd::Reals zero = Simd::reals(0);
+    Simd::Reals checks[4] = {zero, zero, zero, zero};
+    const auto word_of = [&](const float* from, int at) {
+        Simd::multiply_add(checks[at], Simd::load(from), zero), Simd::multiply_add(checks[at + 1], Simd::load(from + 16), zero);
+        return Simd::negatives(from) | Simd::negatives(from + 16) << 16;
+    };
+    if (k % 32 == 0) k *= rows, rows = 1;  // no word is shared: one long row
+    for (int64_t row = 0; row < rows; ++row, x += k) {
+        int64_t at = 0;
+        for (; at + 64 <= k; at += 64, words += 2) words[0] = word_of(x + at, 0), words[1] = word_of(x + at + 32, 2);
+        for (; at < k; at += 32) {
+            float last[32] = {};
+            for (int64_t i = at; i < k && i < at + 32; ++i) last[i - at] = x[i];
+            *words++ = word_of(last, 0);
+        }
+    }
+    for (int i = 1; i < 4; ++i) Simd::multiply_add(checks[0], checks[i], Simd::reals(1));
+    float sums[16];
+    Simd::store(sums, checks[0]);
+    return largest_bits(sums, 16) == 0;
 }
 
 typedef void (*SignTile)(const qk::Table& layer, const uint32_t* x, int block, float* out, int64_t pitch);
@@ -45,13 +62,16 @@ static void sign_tile(const qk::Table& layer, const uint32_t* x, int block, floa
                 else Simd::count_differences(sums[r][b], x[r * layer.words + word], weights[b]);
     }
     const Simd::Reals all = Simd::reals(float(layer.taps) * float(layer.inputs));
+    Simd::Reals kept[B], scale[B], bias[B];
 #pragma GCC unroll 8
     for (int b = 0; b < B; ++b) {
         const int at = (block + b) * 16;
-        const Simd::Reals kept = Planes == 2 ? Simd::load(layer.kept + at) : all, scale = Simd::load(layer.scale + at), bias = Simd::load(layer.bias + at);
-#pragma GCC unroll 8
-        for (int r = 0; r < R; ++r) Simd::store(out + r * pitch + b * 16, Simd::sum_of_signs(sums[r][b], kept, scale, bias));
+        kept[b] = Planes == 2 ? Simd::load(layer.kept + at) : all, scale[b] = Simd::load(layer.scale + at), bias[b] = Simd::load(layer.bias + at);
     }
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r)
+#pragma GCC unroll 8
+        for (int b = 0; b < B; ++b) Simd::store(out + r * pitch + b * 16, Simd::sum_of_signs(sums[r][b], kept[b], scale[b], bias[b]));
 }
 
 template <int Planes, int R, int B>
@@ -65,6 +85,7 @@ static SignTile find_sign_tile(int rows, int blocks) {  // the instance for run-
 
 template <int Planes>
 static void binary_planes(const qk::Table& layer, const uint32_t* x, qk::Range range, float* out) {
+    if (signs_by_tiles<Planes>(layer, x, range, out)) return;
     constexpr int kTall = Simd::kMostSums >= 16 ? 4 : 2, kWide = Simd::kMostSums >= 16 ? 4 : 1;
     int panels = (range.block1 - range.block0 + kWide - 1) / kWide;
     for (int block = range.block0, blocks; panels; block += blocks, --panels) {

@@ -21,12 +21,19 @@ constexpr int64_t kWorthAThread = 1 << 22;  // multiply-adds
 // The words of every pixel that output pixel `at` sees.
 void gather(const Conv& conv, const uint32_t* pixels, int64_t words, int64_t at, uint32_t* to) {
     const int64_t top = at / conv.out_width * conv.stride[0] - conv.padding[0], left = at % conv.out_width * conv.stride[1] - conv.padding[1];
-    for (int32_t i = 0; i < conv.kernel[0]; ++i)
+    const bool together = conv.dilation[1] == 1 && left >= 0 && left + conv.kernel[1] <= conv.width;
+    for (int32_t i = 0; i < conv.kernel[0]; ++i) {
+        const int64_t y = top + int64_t(i) * conv.dilation[0];
+        if (together && y >= 0 && y < conv.height) {
+            std::memcpy(to, pixels + (y * conv.width + left) * words, size_t(conv.kernel[1] * words) * 4), to += conv.kernel[1] * words;
+            continue;
+        }
         for (int32_t j = 0; j < conv.kernel[1]; ++j, to += words) {
-            const int64_t y = top + int64_t(i) * conv.dilation[0], x = left + int64_t(j) * conv.dilation[1];
+            const int64_t x = left + int64_t(j) * conv.dilation[1];
             if (y < 0 || x < 0 || y >= conv.height || x >= conv.width) std::memset(to, 0, size_t(words) * 4);
             else std::memcpy(to, pixels + (y * conv.width + x) * words, size_t(words) * 4);
         }
+    }
 }
 
 }  // namespace
@@ -45,14 +52,12 @@ int qk_table_conv(const void* bytes, int64_t size, const float* x, int64_t image
         return QK_BAD_SHAPE;
     const int64_t in_pixels = int64_t(conv.height) * conv.width, out_pixels = int64_t(conv.out_height) * conv.out_width;
     const int64_t words = layer.words / layer.taps, bands = (out_pixels + kBand - 1) / kBand;
-    if (!kernels().finite(x, images * in_pixels * channels)) return QK_NOT_FINITE;
     threads = worth(threads, images * out_pixels * n * channels * layer.taps, kWorthAThread);
-    std::atomic<bool> done{true};
+    std::atomic<bool> done{true}, finite{true};
     each_image(images, threads, [&](int64_t image, int inner_threads) {
         auto* pixels = static_cast<uint32_t*>(scratch(kRowCodes, in_pixels * words * 4));
         if (!pixels) return void(done = false);
-        for (int64_t pixel = 0; pixel < in_pixels; ++pixel)
-            kernels().signs_of_row(x + (image * in_pixels + pixel) * channels, channels, pixels + pixel * words);
+        if (!kernels().signs_of_rows(x + image * in_pixels * channels, in_pixels, channels, pixels)) return void(finite = false);
         parallel_for(bands, inner_threads, [&](int64_t band) {
             auto* rows = static_cast<uint32_t*>(scratch(kPrepared, kBand * layer.words * 4));
             if (!rows) return void(done = false);
@@ -61,5 +66,5 @@ int qk_table_conv(const void* bytes, int64_t size, const float* x, int64_t image
             kernels().binary(layer, rows, Range{0, count, 0, layer.blocks}, out + (image * out_pixels + first) * n);
         });
     });
-    return done ? QK_OK : QK_NO_MEMORY;
+    return !done ? QK_NO_MEMORY : finite ? QK_OK : QK_NOT_FINITE;
 }

@@ -118,16 +118,19 @@ static bool linear_int8(const qk::Layer& layer, const int8_t* x, qk::Range range
     });
 }
 
+typedef float Reals16 __attribute__((vector_size(64)));  // in whatever registers there are
+typedef int32_t Sums16 __attribute__((vector_size(64)));
+
 static bool linear_float(const qk::Layer& layer, const int8_t* x, const float* row_scale, qk::Range range, float* out) {
     return gemm_of_rows(layer, x, range, [&](int block, int blocks, int64_t row, int rows, const int32_t* sums) {
         for (int b = 0; b < blocks; ++b) {
-            const float *scale = layer.scale + (block + b) * 16, *bias = layer.real_bias + (block + b) * 16;
+            Reals16 scale, bias;
+            __builtin_memcpy(&scale, layer.scale + (block + b) * 16, 64), __builtin_memcpy(&bias, layer.real_bias + (block + b) * 16, 64);
             for (int r = 0; r < rows; ++r) {
-                const float of_row = row_scale ? row_scale[row + r] : 1.0f;
-                const int32_t* exact = sums + (r * blocks + b) * 16;
-                write_block(layer.outputs, block + b, row + r, out, [&](float* to) {
-                    for (int j = 0; j < 16; ++j) to[j] = float(exact[j]) * (of_row * scale[j]) + bias[j];
-                });
+                Sums16 exact;
+                __builtin_memcpy(&exact, sums + (r * blocks + b) * 16, 64);
+                const Reals16 y = __builtin_convertvector(exact, Reals16) * ((row_scale ? row_scale[row + r] : 1.0f) * scale) + bias;
+                write_block(layer.outputs, block + b, row + r, out, [&](float* to) { __builtin_memcpy(to, &y, 64); });
             }
         }
     });

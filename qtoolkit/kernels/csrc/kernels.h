@@ -77,7 +77,7 @@ struct Kernels {
     bool (*quantize_row)(const float* x, int64_t count, float* scale, int8_t* out);           // false: not finite
     void (*groupwise)(const Groupwise&, const int8_t* x, const int32_t* input_sums, const float* row_scale, Range, float* out);
     bool (*finite)(const float* x, int64_t count);
-    void (*signs_of_row)(const float* x, int64_t count, uint32_t* words);
+    bool (*signs_of_rows)(const float* x, int64_t rows, int64_t k, uint32_t* words);  // false: not finite
     void (*binary)(const Table&, const uint32_t* x, Range, float* out);
     void (*codebook)(const Table&, const float* x, Range, float* out);
     int sparse_rows;  // the most rows of a batch that the sparse kernels take at once: 32 or 64

@@ -10,6 +10,7 @@ namespace {
 #include "max_pool.h"
 #include "quantize.h"
 #include "groupwise.h"
+#include "sign_tiles.h"
 #include "binary.h"
 #include "codebook.h"
 #include "sparse.h"
@@ -18,7 +19,7 @@ namespace {
 
 constexpr qk::Kernels table(const char* name) {
     return {name, Tiles::kHere, linear_int8, prepare, tile_sparse_int8, linear_float, prepare_image, conv_int8, conv_patches, depthwise_int8, max_pool,
-            quantize, quantize_row, groupwise, finite, signs_of_row, binary, codebook, kSparseRows, to_columns, sparse_row, sparse_batch,
+            quantize, quantize_row, groupwise, finite, signs_of_rows, binary, codebook, kSparseRows, to_columns, sparse_row, sparse_batch,
             relative_row, relative_batch, peak_int8<>, peak_float, peak_signs, read_all};
 }
 }  // namespace

@@ -17,16 +17,11 @@ int threads_for(const Layer& layer, int64_t rows, int threads) {
     return worth(threads, rows * layer.outputs * layer.inputs, kernels().matrix_unit ? kWorthAThreadInTiles : kWorthAThread);
 }
 
-TaskSize task_size(const Layer& layer, int threads) {
-    if (!kernels().matrix_unit) return {};
-    return {256, std::max<int64_t>(4, (layer.blocks + 2 * threads - 1) / (2 * threads))};
-}
-
 // compute(range) for all outputs of `rows` rows
 template <class F>
 int share_out(const Layer& layer, int64_t rows, int threads, F&& compute) {
     threads = threads_for(layer, rows, threads);
-    return over_ranges(rows, layer.blocks, threads, compute, task_size(layer, threads)) ? QK_OK : QK_NO_MEMORY;
+    return over_ranges(rows, layer.blocks, threads, compute, wide_tasks(layer.blocks, threads)) ? QK_OK : QK_NO_MEMORY;
 }
 
 // What every int8 layer begins with. `arrays` receives the number of bytes up to the weights.

@@ -13,6 +13,12 @@ namespace qk {
 
 struct TaskSize { int64_t rows = 48, blocks = 4; };
 
+// A matrix unit wants tasks of many blocks, because each of them first copies its rows into tiles.
+inline TaskSize wide_tasks(int32_t blocks, int threads, int64_t at_least = 4) {
+    if (!kernels().matrix_unit) return {};
+    return {256, std::max<int64_t>(at_least, (blocks + 2 * threads - 1) / (2 * threads))};
+}
+
 // compute(range) for ranges that together are `rows` x `blocks`; it returns false if it failed, and then so does this.
 template <class F>
 bool over_ranges(int64_t rows, int32_t blocks, int threads, F&& compute, TaskSize size = {}) {

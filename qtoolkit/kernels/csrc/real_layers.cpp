@@ -114,21 +114,26 @@ int qk_table(const void* bytes, int64_t size, const float* x, int64_t rows, int6
     if (!open_table(bytes, size, layer)) return QK_BAD_LAYER;
     if (rows < 0 || k != layer.inputs || n != layer.outputs || layer.taps != 1) return QK_BAD_SHAPE;
     if (!rows) return QK_OK;
-    if (!kernels().finite(x, rows * k)) return QK_NOT_FINITE;
     const bool signs = layer.bits <= 2;
     const int64_t row_words = signs ? layer.words : int64_t(layer.words) * (32 / layer.bits);
     auto* prepared = static_cast<uint32_t*>(scratch(kRowCodes, rows * row_words * 4));
     if (!prepared) return QK_NO_MEMORY;
-    std::memset(prepared, 0, size_t(rows * row_words * 4));
     threads = worth(threads, rows * n * k / (signs ? 8 : 1), kWorthAThread);
-    parallel_for(rows, rows > 16 ? threads : 1, [&](int64_t row) {
-        uint32_t* to = prepared + row * row_words;
-        signs ? kernels().signs_of_row(x + row * k, k, to) : void(std::memcpy(to, x + row * k, size_t(k) * 4));
+    constexpr int64_t band = 16;  // rows of one task
+    std::atomic<bool> finite{true};
+    parallel_for((rows + band - 1) / band, threads, [&](int64_t task) {
+        const int64_t first = task * band, many = rows - first < band ? rows - first : band;
+        const float* from = x + first * k;
+        uint32_t* to = prepared + first * row_words;
+        if (signs ? !kernels().signs_of_rows(from, many, k, to) : !kernels().finite(from, many * k)) finite.store(false, std::memory_order_relaxed);
+        for (int64_t row = 0; row < many && !signs; ++row, from += k, to += row_words)
+            std::memcpy(to, from, size_t(k) * 4), std::memset(to + k, 0, size_t(row_words - k) * 4);
     });
+    if (!finite) return QK_NOT_FINITE;
     over_ranges(rows, layer.blocks, threads, [&](Range range) {
         signs ? kernels().binary(layer, prepared, range, out) : kernels().codebook(layer, reinterpret_cast<float*>(prepared), range, out);
         return true;
-    });
+    }, signs ? wide_tasks(layer.blocks, threads, 8) : TaskSize{});
     return QK_OK;
 }
 

@@ -20,6 +20,14 @@ struct Steps {  // a row of k inputs in pieces of 64, or in one shorter piece
     int64_t weights_of(int64_t step) const { return (step == whole && whole ? k - kTileInputs : step * kTileInputs) * 16; }
 };
 
+struct TileRows {  // rows in groups of a tile each, as equal as can be
+    Steps steps;
+    int rows, groups, height;
+    TileRows(int64_t k, int many) : steps(k), rows(many), groups(share_of(many, kTileRows)), height(share_of(many, groups)) {}
+    int64_t bytes() const { return groups * height * steps.pitch + 8; }
+    int rows_from(int row) const { return rows - row < 2 * height ? rows - row : 2 * height; }  // in this group and the next
+};
+
 // The last, shorter piece goes to the end of its 64 places.
 static inline void align_last(const Steps& steps, int8_t* row) {
     if (!steps.rest || !steps.whole) return;
@@ -34,28 +42,45 @@ static inline void fetch_tiles_ahead(const int8_t* w, int64_t block_bytes) {
         for (int b = 0; b < Blocks; ++b) fetch_ahead(w + b * block_bytes + at);
 }
 
-// Up to 2 x 2 tiles of sums, [rows of both][blocks][16]; `height` rows in each tile of inputs. `far`: the weights are in no near cache.
+// 2 x 2 tiles of sums, or fewer: registers 0 and 1 for the blocks of the first group of rows, 2 and 3 for the second.
+template <class T, int Groups, int Blocks>
+static inline void start_tiles(const int32_t* start, int64_t of_block, int64_t of_group, int64_t stride) {  // at a stride of 0 all rows start alike
+    T::template load<0>(start, stride);
+    if (Blocks == 2) T::template load<1>(start + of_block, stride);
+    if (Groups == 2) T::template load<2>(start + of_group, stride);
+    if (Groups == 2 && Blocks == 2) T::template load<3>(start + of_group + of_block, stride);
+}
+
+// One step: 64 inputs of the rows, `height` of them in a group, by a tile of weights of each block.
+template <class T, bool Signed, int Groups, int Blocks>
+static inline void multiply_step(const int8_t* x, int64_t pitch, int height, const int8_t* w, int64_t block_bytes) {
+    T::template load<4>(x, pitch);
+    T::template stream<6>(w, 64);
+    T::template dot<Signed, 0, 4, 6>();
+    if (Blocks == 2) T::template stream<7>(w + block_bytes, 64), T::template dot<Signed, 1, 4, 7>();
+    if (Groups == 2) T::template load<5>(x + height * pitch, pitch), T::template dot<Signed, 2, 5, 6>();
+    if (Groups == 2 && Blocks == 2) T::template dot<Signed, 3, 5, 7>();
+}
+
+template <class T, int Groups, int Blocks>
+static inline void store_tiles(int32_t* sums, int height, int64_t pitch) {  // row by row, `pitch` sums apart
+    T::template store<0>(sums, pitch * 4);
+    if (Blocks == 2) T::template store<1>(sums + 16, pitch * 4);
+    if (Groups == 2) T::template store<2>(sums + height * pitch, pitch * 4);
+    if (Groups == 2 && Blocks == 2) T::template store<3>(sums + height * pitch + 16, pitch * 4);
+}
+
+// `far`: the weights are in no near cache.
 template <class T, int Groups, int Blocks>
 static void multiply_tiles(const Steps& steps, const int8_t* x, int height, const int8_t* w, int64_t block_bytes, const int32_t* start,
                            int32_t* sums, int64_t sums_pitch, bool far) {
-    T::template load<0>(start, 0);  // at a stride of 0 all rows start alike
-    if (Blocks == 2) T::template load<1>(start + 16, 0);
-    if (Groups == 2) T::template load<2>(start, 0);
-    if (Groups == 2 && Blocks == 2) T::template load<3>(start + 16, 0);
+    start_tiles<T, Groups, Blocks>(start, 16, 0, 0);
     for (int64_t step = 0; step < steps.count; ++step) {
-        const int8_t *inputs = x + step * kTileInputs, *weights = w + steps.weights_of(step);
+        const int8_t* weights = w + steps.weights_of(step);
         if (far) fetch_tiles_ahead<Blocks>(weights, block_bytes);
-        T::template load<4>(inputs, steps.pitch);
-        T::template stream<6>(weights, 64);
-        T::template dot<0, 4, 6>();
-        if (Blocks == 2) T::template stream<7>(weights + block_bytes, 64), T::template dot<1, 4, 7>();
-        if (Groups == 2) T::template load<5>(inputs + height * steps.pitch, steps.pitch), T::template dot<2, 5, 6>();
-        if (Groups == 2 && Blocks == 2) T::template dot<3, 5, 7>();
+        multiply_step<T, false, Groups, Blocks>(x + step * kTileInputs, steps.pitch, height, weights, block_bytes);
     }
-    T::template store<0>(sums, sums_pitch * 4);
-    if (Blocks == 2) T::template store<1>(sums + 16, sums_pitch * 4);
-    if (Groups == 2) T::template store<2>(sums + height * sums_pitch, sums_pitch * 4);
-    if (Groups == 2 && Blocks == 2) T::template store<3>(sums + height * sums_pitch + 16, sums_pitch * 4);
+    store_tiles<T, Groups, Blocks>(sums, height, sums_pitch);
 }
 
 template <class T>
@@ -72,26 +97,26 @@ static inline bool weights_are_far(const qk::Layer& layer, int blocks) { return 
 // False if that is better left to the tile of gemm_tile.h: few rows, or no memory for the copied ones.
 template <class T, class Copy, class Finish>
 static bool tile_band(const qk::Layer& layer, int64_t k, int64_t row0, int rows, int block0, int block1, Copy copy, Finish finish) {
-    const Steps steps(k);
-    const int groups = (rows + kTileRows - 1) / kTileRows, height = (rows + groups - 1) / groups;
-    auto* x = rows < T::kFewestRows ? nullptr : static_cast<int8_t*>(qk::scratch(qk::kTiles, groups * height * steps.pitch + 8));
+    const TileRows band(k, rows);
+    const Steps& steps = band.steps;
+    auto* x = rows < T::kFewestRows ? nullptr : static_cast<int8_t*>(qk::scratch(qk::kTiles, band.bytes()));
     if (!x) return false;
     for (int r = 0; r < rows; ++r) copy(row0 + r, x + r * steps.pitch), align_last(steps, x + r * steps.pitch);
     alignas(64) int32_t sums[2 * kTileRows * 4 * 16], start[4 * 16];
     const bool far = weights_are_far(layer, block1 - block0);
     const auto panel = [&](int group, int block, int blocks) {
-        const int row = group * height, many = groups - group < 2 ? 1 : 2, left = rows - row;
+        const int row = group * band.height, many = band.groups - group < 2 ? 1 : 2;
         for (int b = 0; b < blocks; ++b) start_of(layer, block + b, start + b * 16);
         for (int b = 0; b < blocks; b += 2)
-            multiply_tiles<T>(many, blocks - b < 2 ? 1 : 2, steps, x + row * steps.pitch, height, layer.weight + (block + b) * layer.block_bytes,
+            multiply_tiles<T>(many, blocks - b < 2 ? 1 : 2, steps, x + row * steps.pitch, band.height, layer.weight + (block + b) * layer.block_bytes,
                               layer.block_bytes, start + b * 16, sums + b * 16, blocks * 16, far);
-        finish(block, blocks, row0 + row, left < many * height ? left : many * height, sums);
+        finish(block, blocks, row0 + row, band.rows_from(row), sums);
     };
     const int fit = int(kNearBytes / 4 / layer.block_bytes), chunk = 4 * (fit < 1 ? 1 : fit);
-    T::start(height, steps.bytes());
+    T::start(band.height, steps.bytes());
     for (int from = block0, to; from < block1; from = to) {
         to = block1 - from < chunk ? block1 : from + chunk;
-        for (int group = 0; group < groups; group += 2)
+        for (int group = 0; group < band.groups; group += 2)
             for (int block = from; block < to; block += 4) panel(group, block, to - block < 4 ? to - block : 4);
     }
     T::stop();
@@ -123,7 +148,7 @@ static double peak_of_tiles(int64_t rounds) {
     T::template load<0>(bytes, 64), T::template load<1>(bytes, 64), T::template load<2>(bytes, 64), T::template load<3>(bytes, 64);
     T::template load<4>(bytes, 64), T::template load<5>(bytes, 64), T::template load<6>(bytes, 64), T::template load<7>(bytes, 64);
     for (int64_t round = 0; round < rounds; ++round)
-        T::template dot<0, 4, 6>(), T::template dot<1, 4, 7>(), T::template dot<2, 5, 6>(), T::template dot<3, 5, 7>();
+        T::template dot<false, 0, 4, 6>(), T::template dot<false, 1, 4, 7>(), T::template dot<false, 2, 5, 6>(), T::template dot<false, 3, 5, 7>();
     T::stop();
     return double(rounds) * 4 * kTileRows * kTileInputs * 16;
 }

@@ -9,6 +9,7 @@
 struct Tiles {
     static constexpr bool kHere = true;
     static constexpr int kFewestRows = 3;  // below, reading the weights takes all the time anyway
+    static constexpr int kFewestSigns = 20, kFewestSignBlocks = 8;  // rows, blocks; below, spreading bits costs more than it saves
 
     static void start(int rows, int bytes) {  // registers 0 to 3: sums; 4, 5: inputs; 6, 7: weights
         struct alignas(64) { uint8_t palette, start_row, unused[14]; uint16_t bytes[16]; uint8_t rows[16]; } config = {1, 0, {}, {}, {}};
@@ -32,8 +33,9 @@ struct Tiles {
     static void store(void* to, int64_t stride) {
         __asm__ volatile("tilestored %%tmm%c2, (%0,%1,1)" ::"r"(to), "r"(stride), "i"(Tile) : "memory");
     }
-    template <int Sums, int Inputs, int Weights>
+    template <bool Signed, int Sums, int Inputs, int Weights>  // Signed: the inputs too
     static void dot() {
-        __asm__ volatile("tdpbusd %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"i"(Sums), "i"(Inputs), "i"(Weights));
+        if (Signed) __asm__ volatile("tdpbssd %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"i"(Sums), "i"(Inputs), "i"(Weights));
+        else __asm__ volatile("tdpbusd %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"i"(Sums), "i"(Inputs), "i"(Weights));
     }
 };

@@ -75,7 +75,7 @@ struct Simd {
 #endif
     }
     static Reals sum_of_signs(const Sums& differ, const Reals& all, const Reals& scale, const Reals& bias) {
-        const __m512 sum = _mm512_sub_ps(all.all, _mm512_cvtepi32_ps(_mm512_add_epi32(differ.all, differ.all)));
+        const __m512 sum = _mm512_fnmadd_ps(_mm512_cvtepi32_ps(differ.all), _mm512_set1_ps(2), all.all);
         return {_mm512_add_ps(_mm512_mul_ps(sum, scale.all), bias.all)};
     }
     static uint32_t negatives(const float* x) { return _mm512_cmp_ps_mask(_mm512_loadu_ps(x), _mm512_setzero_ps(), _CMP_LT_OQ); }

@@ -4,7 +4,7 @@
 
 struct Tiles {
     static constexpr bool kHere = true;
-    static constexpr int kFewestRows = 1;
+    static constexpr int kFewestRows = 1, kFewestSigns = 1, kFewestSignBlocks = 1;
 
     static void start(int rows, int bytes) { state.rows = rows, state.bytes = bytes; }
     static void stop() { state = {}; }
@@ -19,21 +19,22 @@ struct Tiles {
     static void store(void* to, int64_t stride) {
         for (int r = 0; r < rows_of(Tile); ++r) __builtin_memcpy(static_cast<char*>(to) + r * stride, state.tile[Tile][r], bytes_of(Tile));
     }
-    template <int Sums, int Inputs, int Weights>
+    template <bool Signed, int Sums, int Inputs, int Weights>
     static void dot() {
         for (int r = 0; r < state.rows; ++r)
             for (int o = 0; o < 16; ++o) {
                 int32_t sum = word(Sums, r, o);
                 for (int i = 0; i < state.bytes; ++i) {
                     const int8_t weight = int8_t(state.tile[Weights][i / 4][o * 4 + i % 4]);
-                    Simd::add(sum, input(state.tile[Inputs][r][i]) * weight);
+                    Simd::add(sum, input<Signed>(state.tile[Inputs][r][i]) * weight);
                 }
                 __builtin_memcpy(state.tile[Sums][r] + o * 4, &sum, 4);
             }
     }
 
   private:
-    static int32_t input(uint8_t byte) { return Simd::kOffset ? byte : int8_t(byte); }  // unsigned where the other instructions want that
+    template <bool Signed>
+    static int32_t input(uint8_t byte) { return !Signed && Simd::kOffset ? byte : int8_t(byte); }  // unsigned where the other instructions want that
     static int rows_of(int tile) { return tile < 6 ? state.rows : state.bytes / 4; }
     static unsigned bytes_of(int tile) { return unsigned(tile == 4 || tile == 5 ? state.bytes : 64); }
     static int32_t word(int tile, int row, int at) {

@@ -35,24 +35,15 @@ static bool signs_of_rows(const float* x, int64_t rows, int64_t k, uint32_t* wor
     return largest_bits(sums, 16) == 0;
 }
 
-typedef void (*SignTile)(const qk::Table& layer, const uint32_t* x, int block, float* out, int64_t pitch);
-
-// y = scale (K - 2 differences) + bias for R rows and B blocks, `pitch` floats from row to row; K counts all inputs or, of ternary
-// weights, those that are not 0.
+// The differences of R rows and B blocks, word by word.
 template <int Planes, int R, int B>
-static void sign_tile(const qk::Table& layer, const uint32_t* x, int block, float* out, int64_t pitch) {
-    const int8_t* w = layer.weight + block * layer.block_bytes;
-    Simd::Sums sums[R][B];
-#pragma GCC unroll 8
-    for (int r = 0; r < R; ++r)
-#pragma GCC unroll 8
-        for (int b = 0; b < B; ++b) sums[r][b] = Simd::zero();
-    for (int word = 0; word < layer.words; ++word, w += 64 * Planes) {
+static inline void count_words(const qk::Table& layer, const uint32_t* x, int first, const int8_t* w, Simd::Sums (&sums)[R][B]) {
+    for (int word = first; word < layer.words; ++word) {
         Simd::Weights weights[B], where[B];
 #pragma GCC unroll 8
         for (int b = 0; b < B; ++b) {
-            weights[b] = Simd::load(w + b * layer.block_bytes);
-            if (Planes == 2) where[b] = Simd::load(w + b * layer.block_bytes + 64);
+            weights[b] = Simd::load(w + b * layer.block_bytes + word * Planes * 64);
+            if (Planes == 2) where[b] = Simd::load(w + b * layer.block_bytes + word * 128 + 64);
         }
 #pragma GCC unroll 8
         for (int r = 0; r < R; ++r)
@@ -61,6 +52,69 @@ static void sign_tile(const qk::Table& layer, const uint32_t* x, int block, floa
                 if (Planes == 2) Simd::count_differences(sums[r][b], x[r * layer.words + word], weights[b], where[b]);
                 else Simd::count_differences(sums[r][b], x[r * layer.words + word], weights[b]);
     }
+}
+
+// Two words for one count. Write `odd` for the parity of all differences so far, bit by bit. A pair of words with differences s and t
+// changes it to odd xor s xor t, and where two of the three were 1 there is a carry: each counts twice. The parity is that of the
+// inputs xor that of the weights, so it takes one exclusive or, and the carry is known from the parities before and after and
+// from s: five instructions for a pair, where six count it word by word. Of every second input word, x holds the parity so far.
+template <class S, int R, int B>
+static inline void count_pairs(const qk::Table& layer, const uint32_t* x, const int8_t* w, typename S::Sums (&sums)[R][B]) {
+    typename S::Weights odd[R][B], of_weights[B];
+#pragma GCC unroll 8
+    for (int b = 0; b < B; ++b) of_weights[b] = S::nothing();
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r)
+#pragma GCC unroll 8
+        for (int b = 0; b < B; ++b) odd[r][b] = S::nothing();
+    for (int word = 0; word + 2 <= layer.words; word += 2) {
+        typename S::Weights weights[B];
+#pragma GCC unroll 8
+        for (int b = 0; b < B; ++b) {
+            weights[b] = S::load(w + b * layer.block_bytes + word * 64);
+            of_weights[b] = S::parity(of_weights[b], weights[b], S::load(w + b * layer.block_bytes + word * 64 + 64));
+        }
+#pragma GCC unroll 8
+        for (int r = 0; r < R; ++r)
+#pragma GCC unroll 8
+            for (int b = 0; b < B; ++b) {
+                const typename S::Weights after = S::differences(x[r * layer.words + word + 1], of_weights[b]);
+                S::count_ones(sums[r][b], S::carries(odd[r][b], S::differences(x[r * layer.words + word], weights[b]), after));
+                odd[r][b] = after;
+            }
+    }
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r)
+#pragma GCC unroll 8
+        for (int b = 0; b < B; ++b) S::add(sums[r][b], sums[r][b]), S::count_ones(sums[r][b], odd[r][b]);
+}
+
+// The input words as count_pairs wants them; null if there is no memory.
+static const uint32_t* with_parities(const uint32_t* x, int64_t rows, int words) {
+    auto* to = static_cast<uint32_t*>(qk::scratch(qk::kParities, rows * words * 4));
+    for (int64_t row = 0; to && row < rows; ++row) {
+        uint32_t* at = to + row * words;
+        __builtin_memcpy(at, x + row * words, sizeof(uint32_t) * words);
+        uint32_t odd = 0;
+        for (int word = 1; word < words; word += 2) at[word] = odd ^= at[word - 1] ^ at[word];
+    }
+    return to;
+}
+
+typedef void (*SignTile)(const qk::Table& layer, const uint32_t* x, int block, float* out, int64_t pitch);
+
+// y = scale (K - 2 differences) + bias for R rows and B blocks, `pitch` floats from row to row; K counts all inputs or, of ternary
+// weights, those that are not 0.
+template <int Planes, bool Pairs, int R, int B>
+static void sign_tile(const qk::Table& layer, const uint32_t* x, int block, float* out, int64_t pitch) {
+    const int8_t* w = layer.weight + block * layer.block_bytes;
+    Simd::Sums sums[R][B];
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r)
+#pragma GCC unroll 8
+        for (int b = 0; b < B; ++b) sums[r][b] = Simd::zero();
+    if constexpr (Pairs) count_pairs<Simd, R, B>(layer, x, w, sums);
+    count_words<Planes, R, B>(layer, x, Pairs ? layer.words / 2 * 2 : 0, w, sums);
     const Simd::Reals all = Simd::reals(float(layer.taps) * float(layer.inputs));
     Simd::Reals kept[B], scale[B], bias[B];
 #pragma GCC unroll 8
@@ -74,27 +128,29 @@ static void sign_tile(const qk::Table& layer, const uint32_t* x, int block, floa
         for (int b = 0; b < B; ++b) Simd::store(out + r * pitch + b * 16, Simd::sum_of_signs(sums[r][b], kept[b], scale[b], bias[b]));
 }
 
-template <int Planes, int R, int B>
+template <int Planes, bool Pairs, int R, int B>
 static SignTile find_sign_tile(int rows, int blocks) {  // the instance for run-time numbers
     if constexpr (R > 1)
-        if (rows < R) return find_sign_tile<Planes, R - 1, B>(rows, blocks);
+        if (rows < R) return find_sign_tile<Planes, Pairs, R - 1, B>(rows, blocks);
     if constexpr (B > 1)
-        if (blocks < B) return find_sign_tile<Planes, R, B - 1>(rows, blocks);
-    return sign_tile<Planes, R, B>;
+        if (blocks < B) return find_sign_tile<Planes, Pairs, R, B - 1>(rows, blocks);
+    return sign_tile<Planes, Pairs, R, B>;
 }
 
-template <int Planes>
-static void binary_planes(const qk::Table& layer, const uint32_t* x, qk::Range range, float* out) {
-    if (signs_by_tiles<Planes>(layer, x, range, out)) return;
-    constexpr int kTall = Simd::kMostSums >= 16 ? 4 : 2, kWide = Simd::kMostSums >= 16 ? 4 : 1;
+// x and out begin with the first row of the range.
+template <int Planes, bool Pairs>
+static void sign_panels(const qk::Table& layer, const uint32_t* x, qk::Range range, float* out) {
+    constexpr bool many = Simd::kMostSums >= 16;
+    constexpr int kTall = many ? 4 : 2, kWide = Pairs ? 2 : many ? 4 : 1;
+    const int64_t count = range.row1 - range.row0;
     int panels = (range.block1 - range.block0 + kWide - 1) / kWide;
     for (int block = range.block0, blocks; panels; block += blocks, --panels) {
         blocks = share_of(range.block1 - block, panels);
         const bool whole = (block + blocks) * 16 <= layer.outputs;  // else the last block is partly filled
-        int64_t groups = (range.row1 - range.row0 + kTall - 1) / kTall;
-        for (int64_t row = range.row0, rows; groups; row += rows, --groups) {
-            rows = share_of(range.row1 - row, groups);
-            const SignTile compute = find_sign_tile<Planes, kTall, kWide>(int(rows), blocks);
+        int64_t groups = (count + kTall - 1) / kTall;
+        for (int64_t row = 0, rows; groups; row += rows, --groups) {
+            rows = share_of(count - row, groups);
+            const SignTile compute = find_sign_tile<Planes, Pairs, kTall, kWide>(int(rows), blocks);
             const uint32_t* words = x + row * layer.words;
             float* to = out + row * layer.outputs + block * 16;
             if (whole) {
@@ -108,6 +164,21 @@ static void binary_planes(const qk::Table& layer, const uint32_t* x, qk::Range r
     }
 }
 
-static void binary(const qk::Table& layer, const uint32_t* x, qk::Range range, float* out) {
-    (layer.bits == 2 ? binary_planes<2> : binary_planes<1>)(layer, x, range, out);
+// False: no memory.
+template <int Planes, class S = Simd>
+static bool binary_planes(const qk::Table& layer, const uint32_t* x, qk::Range range, float* out) {
+    if (signs_by_tiles<Planes>(layer, x, range, out)) return true;
+    x += range.row0 * layer.words, out += range.row0 * layer.outputs;
+    if constexpr (Planes == 1 && S::kCarries)
+        if (range.row1 - range.row0 >= 4) {  // below, reading the weights takes the time
+            x = with_parities(x, range.row1 - range.row0, layer.words);
+            if (x) sign_panels<1, true>(layer, x, range, out);
+            return x;
+        }
+    sign_panels<Planes, false>(layer, x, range, out);
+    return true;
+}
+
+static bool binary(const qk::Table& layer, const uint32_t* x, qk::Range range, float* out) {
+    return (layer.bits == 2 ? binary_planes<2> : binary_planes<1>)(layer, x, range, out);
 }

@@ -63,7 +63,7 @@ int qk_table_conv(const void* bytes, int64_t size, const float* x, int64_t image
             if (!rows) return void(done = false);
             const int64_t first = band * kBand, count = out_pixels - first < kBand ? out_pixels - first : kBand;
             for (int64_t i = 0; i < count; ++i) gather(conv, pixels, words, first + i, rows + i * layer.words);
-            kernels().binary(layer, rows, Range{0, count, 0, layer.blocks}, out + (image * out_pixels + first) * n);
+            if (!kernels().binary(layer, rows, Range{0, count, 0, layer.blocks}, out + (image * out_pixels + first) * n)) done = false;
         });
     });
     return !done ? QK_NO_MEMORY : finite ? QK_OK : QK_NOT_FINITE;

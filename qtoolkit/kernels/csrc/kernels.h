@@ -78,7 +78,7 @@ struct Kernels {
     void (*groupwise)(const Groupwise&, const int8_t* x, const int32_t* input_sums, const float* row_scale, Range, float* out);
     bool (*finite)(const float* x, int64_t count);
     bool (*signs_of_rows)(const float* x, int64_t rows, int64_t k, uint32_t* words);  // false: not finite
-    void (*binary)(const Table&, const uint32_t* x, Range, float* out);
+    bool (*binary)(const Table&, const uint32_t* x, Range, float* out);  // false: no memory
     void (*codebook)(const Table&, const float* x, Range, float* out);
     int sparse_rows;  // the most rows of a batch that the sparse kernels take at once: 32 or 64
     void (*to_columns)(const float* x, int64_t rows, int64_t k, int64_t wide, float* columns);

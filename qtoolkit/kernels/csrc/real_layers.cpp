@@ -130,11 +130,12 @@ int qk_table(const void* bytes, int64_t size, const float* x, int64_t rows, int6
             std::memcpy(to, from, size_t(k) * 4), std::memset(to + k, 0, size_t(row_words - k) * 4);
     });
     if (!finite) return QK_NOT_FINITE;
-    over_ranges(rows, layer.blocks, threads, [&](Range range) {
-        signs ? kernels().binary(layer, prepared, range, out) : kernels().codebook(layer, reinterpret_cast<float*>(prepared), range, out);
+    const auto part = [&](Range range) {
+        if (signs) return kernels().binary(layer, prepared, range, out);
+        kernels().codebook(layer, reinterpret_cast<float*>(prepared), range, out);
         return true;
-    }, signs ? wide_tasks(layer.blocks, threads, 8) : TaskSize{});
-    return QK_OK;
+    };
+    return over_ranges(rows, layer.blocks, threads, part, signs ? wide_tasks(layer.blocks, threads, 16) : TaskSize{}) ? QK_OK : QK_NO_MEMORY;
 }
 
 int qk_sparse(const void* bytes, int64_t size, const float* x, int64_t rows, int64_t k, float* out, int64_t n, int threads) {

@@ -4,6 +4,6 @@
 #include <cstdint>
 
 namespace qk {
-enum Slot { kPrepared, kRowScales, kRowCodes, kRowSums, kFrom, kTo, kPointers, kPatches, kTiles, kSlots };
+enum Slot { kPrepared, kRowScales, kRowCodes, kRowSums, kFrom, kTo, kPointers, kPatches, kTiles, kParities, kSlots };
 void* scratch(Slot slot, int64_t bytes);
 }

@@ -74,6 +74,14 @@ struct Simd {
         sums.all = _mm512_dpbusd_epi32(sums.all, _mm512_add_epi8(low, high), _mm512_set1_epi8(1));
 #endif
     }
+    static constexpr bool kCarries = true;  // and what count_pairs in binary.h needs
+    static Weights nothing() { return {_mm512_setzero_si512()}; }
+    static Weights differences(uint32_t x, const Weights& w) { return {_mm512_xor_si512(_mm512_set1_epi32(int32_t(x)), w.all)}; }
+    static Weights parity(const Weights& a, const Weights& b, const Weights& c) { return {_mm512_ternarylogic_epi32(a.all, b.all, c.all, 0x96)}; }
+    static Weights carries(const Weights& before, const Weights& s, const Weights& after) {  // two of before, s and before xor s xor after
+        return {_mm512_ternarylogic_epi32(before.all, s.all, after.all, 0xd4)};
+    }
+    static void count_ones(Sums& sums, const Weights& bits) { count_ones(sums, bits.all); }
     static Reals sum_of_signs(const Sums& differ, const Reals& all, const Reals& scale, const Reals& bias) {
         const __m512 sum = _mm512_fnmadd_ps(_mm512_cvtepi32_ps(differ.all), _mm512_set1_ps(2), all.all);
         return {_mm512_add_ps(_mm512_mul_ps(sum, scale.all), bias.all)};

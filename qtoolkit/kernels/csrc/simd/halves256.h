@@ -66,6 +66,7 @@ struct Halves256 {
         const __m256 sum = _mm256_sub_ps(all, _mm256_cvtepi32_ps(_mm256_add_epi32(differ, differ)));
         return _mm256_add_ps(_mm256_mul_ps(sum, scale), bias);
     }
+    static constexpr bool kCarries = false;  // binary.h counts word by word
     static Reals sum_of_signs(const Sums& differ, const Reals& all, const Reals& scale, const Reals& bias) {
         return {sum_of_signs(differ.low, all.low, scale.low, bias.low), sum_of_signs(differ.high, all.high, scale.high, bias.high)};
     }

@@ -73,6 +73,7 @@ struct Simd {
         const int8x16_t ones = vdupq_n_s8(-1);
         count_differences(sums, x, w, {{ones, ones, ones, ones}});
     }
+    static constexpr bool kCarries = false;  // binary.h counts word by word
     static Reals sum_of_signs(const Sums& differ, const Reals& all, const Reals& scale, const Reals& bias) {
         Reals y;
         for (int i = 0; i < 4; ++i) {

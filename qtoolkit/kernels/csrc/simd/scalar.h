@@ -73,6 +73,7 @@ struct Simd {
         __builtin_memset(everywhere.byte, 255, 64);
         count_differences(sums, x, w, everywhere);
     }
+    static constexpr bool kCarries = false;  // binary.h counts word by word
     static Reals sum_of_signs(const Sums& differ, const Reals& all, const Reals& scale, const Reals& bias) {
         Reals y;
         for (int j = 0; j < 16; ++j) y.lane[j] = (all.lane[j] - float(2 * differ.lane[j])) * scale.lane[j] + bias.lane[j];

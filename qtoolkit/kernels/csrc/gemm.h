@@ -121,16 +121,25 @@ static bool linear_int8(const qk::Layer& layer, const int8_t* x, qk::Range range
 typedef float Reals16 __attribute__((vector_size(64)));  // in whatever registers there are
 typedef int32_t Sums16 __attribute__((vector_size(64)));
 
+static inline void load16(const float* from, Reals16& to) { __builtin_memcpy(&to, from, 64); }
+
+// y = (sum / 2^Shift) * scale + bias of one block and row, each step rounded; the sums are multiples of 2^Shift.
+template <int Shift = 0>
+static inline void finish_reals(int outputs, int block, int64_t row, const int32_t* sums, const Reals16& scale, const Reals16& bias, float* out) {
+    Sums16 exact;
+    __builtin_memcpy(&exact, sums, 64);
+    const Reals16 y = __builtin_convertvector(exact >> Shift, Reals16) * scale + bias;
+    write_block(outputs, block, row, out, [&](float* to) { __builtin_memcpy(to, &y, 64); });
+}
+
 static bool linear_float(const qk::Layer& layer, const int8_t* x, const float* row_scale, qk::Range range, float* out) {
     return gemm_of_rows(layer, x, range, [&](int block, int blocks, int64_t row, int rows, const int32_t* sums) {
         for (int b = 0; b < blocks; ++b) {
             Reals16 scale, bias;
-            __builtin_memcpy(&scale, layer.scale + (block + b) * 16, 64), __builtin_memcpy(&bias, layer.real_bias + (block + b) * 16, 64);
+            load16(layer.scale + (block + b) * 16, scale), load16(layer.real_bias + (block + b) * 16, bias);
             for (int r = 0; r < rows; ++r) {
-                Sums16 exact;
-                __builtin_memcpy(&exact, sums + (r * blocks + b) * 16, 64);
-                const Reals16 y = __builtin_convertvector(exact, Reals16) * ((row_scale ? row_scale[row + r] : 1.0f) * scale) + bias;
-                write_block(layer.outputs, block + b, row + r, out, [&](float* to) { __builtin_memcpy(to, &y, 64); });
+                const Reals16 of_row = (row_scale ? row_scale[row + r] : 1.0f) * scale;
+                finish_reals(layer.outputs, block + b, row + r, sums + (r * blocks + b) * 16, of_row, bias, out);
             }
         }
     });

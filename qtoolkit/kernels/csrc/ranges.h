@@ -13,9 +13,9 @@ namespace qk {
 
 struct TaskSize { int64_t rows = 48, blocks = 4; };
 
-// A matrix unit wants tasks of many blocks, because each of them first copies its rows into tiles.
-inline TaskSize wide_tasks(int32_t blocks, int threads, int64_t at_least = 4) {
-    if (!kernels().matrix_unit) return {};
+// Tasks of `at_least` so many blocks, where each first prepares its rows. A matrix unit wants many: rows are copied into its tiles.
+inline TaskSize wide_tasks(int32_t blocks, int threads, int64_t at_least = TaskSize{}.blocks) {
+    if (!kernels().matrix_unit) return {TaskSize{}.rows, at_least};
     return {256, std::max<int64_t>(at_least, (blocks + 2 * threads - 1) / (2 * threads))};
 }
 

@@ -72,17 +72,10 @@ static void multiply_signs(const qk::Table& layer, const TileRows& band, const i
 template <int Planes>
 static void finish_signs(const qk::Table& layer, int block, int blocks, int64_t row, int rows, const int32_t* sums, float* out) {
     Reals16 scale[2], bias[2];
-    for (int b = 0; b < blocks; ++b) {
-        __builtin_memcpy(&scale[b], layer.scale + (block + b) * 16, 64);
-        __builtin_memcpy(&bias[b], layer.bias + (block + b) * 16, 64);
-    }
+    for (int b = 0; b < blocks; ++b) load16(layer.scale + (block + b) * 16, scale[b]), load16(layer.bias + (block + b) * 16, bias[b]);
     for (int r = 0; r < rows; ++r)
-        for (int b = 0; b < blocks; ++b) {
-            Sums16 exact;
-            __builtin_memcpy(&exact, sums + (r * blocks + b) * 16, 64);
-            const Reals16 y = __builtin_convertvector(exact >> (Planes == 2 ? 6 : 5), Reals16) * scale[b] + bias[b];
-            write_block(layer.outputs, block + b, row + r, out, [&](float* to) { __builtin_memcpy(to, &y, 64); });
-        }
+        for (int b = 0; b < blocks; ++b)
+            finish_reals<Planes == 2 ? 6 : 5>(layer.outputs, block + b, row + r, sums + (r * blocks + b) * 16, scale[b], bias[b], out);
 }
 
 // The results of one panel of two blocks are written while the unit works on the next.

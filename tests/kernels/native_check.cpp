@@ -168,37 +168,55 @@ static std::vector<float> of_sign_conv(int channels, int n, int bits) {
     return y;
 }
 
+// How a sparse layer is cut (qk.h), written down once more.
+static void cut(int all, int most, int& each, int& parts) {
+    parts = (all + most - 1) / most, each = ((all + parts - 1) / parts + 15) / 16 * 16;
+}
+
 static std::vector<float> of_sparse(int m, int n, int k) {
     state = uint64_t(m + n + k);
-    std::vector<int32_t> start{0}, index, value;
-    for (int o = 0; o < n; ++o) {
-        for (int64_t left = any(0, 40); left > 0; --left) {
-            const float real = small();
-            int32_t word;
-            std::memcpy(&word, &real, 4);
-            value.push_back(word), index.push_back(int32_t(any(0, k - 1)));
+    int window, windows, block, blocks;
+    cut(n, 256, window, windows), cut(k, 128, block, blocks);
+    const int tiles = windows * blocks;
+    std::vector<int32_t> start{0};
+    std::vector<float> value, bias(size_t(windows) * window);
+    std::vector<uint8_t> height, order, index;
+    for (int tile = 0; tile < tiles; ++tile) {
+        const int inputs = std::min(block, k - tile % blocks * block);
+        for (int o = 0; o < window; ++o) order.push_back(uint8_t(o));
+        for (int o = window - 1; o > 0; --o) std::swap(order[order.size() - 1 - size_t(o)], order[order.size() - 1 - size_t(any(0, o))]);
+        for (int slice = 0; slice < window / 16; ++slice) {
+            height.push_back(uint8_t(any(0, 2) ? any(0, std::min(inputs, 9)) : 0));
+            for (int i = 0; i < 16 * height.back(); ++i) value.push_back(any(0, 9) ? small() : 0.0f), index.push_back(uint8_t(any(0, inputs - 1)));
         }
-        start.push_back(int32_t(index.size()));
+        start.push_back(int32_t(value.size()));
     }
-    const qk_sparse_header head{QK_SPARSE, n, k, int32_t(index.size()), {}};
-    std::vector<int32_t> layer(size_t(16 + n));
-    std::memcpy(layer.data(), &head, 64);
-    for (const auto* part : {&start, &index, &value}) layer.insert(layer.end(), part->begin(), part->end());
+    for (int o = 0; o < n; ++o) bias[size_t(o)] = small();
+    const qk_sparse_header head{QK_SPARSE, n, k, int32_t(value.size()), {}};
+    std::vector<char> layer;
+    const auto append = [&](const void* from, size_t bytes) { layer.insert(layer.end(), static_cast<const char*>(from), static_cast<const char*>(from) + bytes); };
+    append(&head, 64), append(bias.data(), bias.size() * 4);
+    const size_t start_at = layer.size();
+    append(start.data(), start.size() * 4), append(value.data(), value.size() * 4);
+    const size_t height_at = layer.size(), order_at = height_at + height.size();
+    append(height.data(), height.size()), append(order.data(), order.size()), append(index.data(), index.size());
     const auto x = reals(int64_t(m) * k);
     std::vector<float> y(size_t(m) * n);
-    const auto run = [&] { return qk_sparse(layer.data(), int64_t(layer.size()) * 4, x.data(), m, k, y.data(), n, 2); };
+    const auto run = [&] { return qk_sparse(layer.data(), int64_t(layer.size()), x.data(), m, k, y.data(), n, 2); };
     if (run()) fail("status of sparse", qk_isa(), m, n, k);
     const auto whole = y;
-    for (int32_t wrong : {-1, k, INT32_MIN, INT32_MAX}) {  // as the last index, then as any
-        if (index.empty()) break;
-        for (size_t at : {index.size() - 1, size_t(any(0, int64_t(index.size()) - 1))}) {
-            auto& word = layer[size_t(16 + 2 * n + 1) + at];
-            const int32_t right = word;
-            word = wrong;
-            if (run() != QK_BAD_LAYER) fail("an index beyond the inputs", qk_isa(), m, n, k);
-            word = right;
-        }
-    }
+    const auto refused = [&](const char* what, size_t at, auto wrong) {
+        char right[8];
+        std::memcpy(right, &layer[at], sizeof wrong), std::memcpy(&layer[at], &wrong, sizeof wrong);
+        if (run() != QK_BAD_LAYER) fail(what, qk_isa(), m, n, k);
+        std::memcpy(&layer[at], right, sizeof wrong);
+    };
+    const int last = k - (blocks - 1) * block;
+    for (int beyond : {last, 255})
+        if (beyond < 256 && start[size_t(tiles)] > start[size_t(tiles) - 1]) refused("an index beyond the inputs", layer.size() - 1, uint8_t(beyond));
+    if (window < 256) refused("an output beyond the window", order_at + size_t(any(0, int64_t(order.size()) - 1)), uint8_t(255));
+    refused("a slice too high", height_at + size_t(any(0, int64_t(height.size()) - 1)), uint8_t(200));
+    for (int32_t wrong : {-16, INT32_MIN, INT32_MAX}) refused("a tile that begins elsewhere", start_at + 4 * size_t(any(0, tiles)), wrong);
     return whole;
 }
 
@@ -447,6 +465,9 @@ int main() {
             check_real("sparse", isa, false, [&] { return of_sparse(s[0], s[1], s[2]); });
             check_real("relative sparse", isa, false, [&] { return of_relative_sparse(s[0], s[1], s[2]); });
         }
+        for (int m : {1, 9, 33, 70})  // several tiles each way
+            for (int n : {256, 257, 700})
+                for (int k : {128, 129, 300}) check_real("sparse", isa, false, [&] { return of_sparse(m, n, k); });
         for (int channels : {1, 31, 64, 70})
             for (int bits : {1, 2}) check_real("sign convolution", isa, true, [&] { return of_sign_conv(channels, channels + 3, bits); });
     }

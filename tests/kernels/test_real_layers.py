@@ -175,28 +175,64 @@ class TestEvery:
                 pass
 
 
-def damaged_indices(n, k):
-    """Packed layers that keep everything, with one index outside: the first, the last, one between."""
-    layer = pack_sparse(randn(n, k))
-    for at, wrong in ((0, -1), (n * k - 1, k), (n * k // 2, 2**31 - 1)):
+def damaged_tiles(n, k):
+    """Packed layers with one byte changed: an index beyond the inputs of its tile (the first of all, the last of all), a slice too
+    high, an output beyond its window; and what the reference says of each."""
+    weight = randn(n, k)
+    layer = pack_sparse(weight)
+    stored, outputs = n * k, -(-n // 16) * 16                       # nothing is zero: the longest rows are complete
+    fillers = (outputs - n) * k
+    lists = layer.numel() - (stored + fillers) - outputs
+    slices = outputs // 16
+    for at, wrong, message in ((layer.numel() - stored - fillers, k, f"outside its {k} inputs"), (layer.numel() - 1, 255, f"outside its {k} inputs"),
+                               (lists - slices, 0, "do not fill its tiles"), (lists + 3, 255, "each of its outputs once")):
         damaged = layer.clone()
-        damaged[64:].view(torch.int32)[2 * n + 1 + at] = wrong
-        yield damaged
+        assert damaged[at] != wrong
+        damaged[at] = wrong
+        yield damaged, message
 
 
 @native
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("rows", [1, 9, 70])
-def test_an_index_outside_is_refused(isa, rows):
-    for damaged in damaged_indices(70, 33):
+def test_a_damaged_tile_is_refused(isa, rows):
+    for damaged, _ in damaged_tiles(70, 33):
         with kernels.use_isa(isa), pytest.raises(ValueError, match="damaged"):
             sparse_linear(randn(rows, 33), damaged, 70)
 
 
-def test_an_index_outside_is_refused_by_the_reference():
-    for damaged in damaged_indices(3, 5):
-        with pytest.raises(ValueError, match="outside its 5 inputs"):
-            portable_sparse_linear(randn(2, 5), damaged, 3)
+def test_a_damaged_tile_is_refused_by_the_reference():
+    for damaged, message in damaged_tiles(19, 5):
+        with pytest.raises(ValueError, match=message):
+            portable_sparse_linear(randn(2, 5), damaged, 19)
+
+
+def test_an_output_in_two_places_is_refused_by_the_reference():
+    layer = pack_sparse(randn(32, 4))
+    orders = layer.numel() - 32 * 4 - 32
+    layer[orders] = layer[orders + 1]
+    with pytest.raises(ValueError, match="each of its outputs once"):
+        unpack_sparse(layer)
+
+
+@native
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("n, k", [(255, 127), (256, 128), (257, 129), (300, 784), (513, 40), (17, 1000)])
+@pytest.mark.parametrize("m", [1, 8, 9, 17, 49, 64, 70])
+def test_sparse_in_several_tiles(isa, m, n, k):
+    x, weight, bias = randn(m, k), randn(n, k, seed=1), randn(n, seed=2)
+    weight[torch.rand(n, k, generator=torch.Generator().manual_seed(0)) < torch.rand(n, 1, generator=torch.Generator().manual_seed(1))] = 0
+    with kernels.use_isa(isa):
+        assert close(sparse_linear(x, pack_sparse(weight, bias), n), x, weight, bias)
+
+
+@given(n=st.integers(1, 600), k=st.integers(1, 400), density=st.sampled_from([0.0, 0.01, 0.2, 1.0]), seed=st.integers(0, 10**6))
+def test_sparse_packing_keeps_everything(n, k, density, seed):
+    weight = randn(n, k, seed=seed) * (torch.rand(n, k, generator=torch.Generator().manual_seed(seed)) < density)
+    rows = unpack_sparse(pack_sparse(weight, weight[:, 0]))
+    rebuilt = torch.zeros(n, k)
+    rebuilt[torch.repeat_interleave(torch.arange(n), rows.start.diff().long()), rows.index.long()] = rows.value
+    assert torch.equal(rebuilt, weight) and torch.equal(rows.bias, weight[:, 0]) and len(rows.value) == weight.count_nonzero()
 
 
 def test_layers_that_cannot_be_packed_are_named():

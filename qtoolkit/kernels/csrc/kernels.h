@@ -38,21 +38,23 @@ struct Table {  // for binary.h (1 or 2 bits) and codebook.h (4 or 5 bits): 32-b
 };
 
 struct Sparse {
-    int32_t outputs, inputs, count;
+    int32_t outputs, inputs;
+    int32_t window, windows, block, blocks;  // a tile: `window` outputs x `block` inputs; how many there are of them
     const float *bias, *value;
-    const int32_t *start, *index;  // start has been checked: 0..count, never falling; index has not
+    const int32_t* start;  // of each tile, [windows][blocks] and the end; has been checked: from 0 on, never falling
+    const uint8_t *height, *order, *index;  // of tiles (sparse.h); have not been checked
 };
 
 struct RelativeSparse {  // the same weights in 2 bytes each; see relative_sparse.h
     int32_t outputs, inputs, count;
     const float *codebook, *bias;  // 256 shared values, the first of them 0
-    const int32_t* start;          // has been checked as that of Sparse
+    const int32_t* start;          // has been checked: 0..count, never falling
     const uint8_t *gap, *code;     // gap has not been checked
 };
 
 struct TileSparse {  // see tile_sparse.h
     Layer layer;               // its `weight` are the stored tiles alone; no block_bytes
-    const int32_t* start;      // has been checked as that of Sparse
+    const int32_t* start;      // has been checked: 0..tiles, never falling
     const uint16_t* index;     // has not been checked
 };
 
@@ -81,9 +83,9 @@ struct Kernels {
     bool (*binary)(const Table&, const uint32_t* x, Range, float* out);  // false: no memory
     void (*codebook)(const Table&, const float* x, Range, float* out);
     int sparse_rows;  // the most rows of a batch that the sparse kernels take at once: 32 or 64
-    void (*to_columns)(const float* x, int64_t rows, int64_t k, int64_t wide, float* columns);
-    bool (*sparse_row)(const Sparse&, const float* x, int32_t output0, int32_t output1, float* out);  // false: indices lead outside
-    bool (*sparse_batch)(const Sparse&, const float* columns, int wide, int rows, int32_t output0, int32_t output1, float* out);
+    void (*to_columns)(const float* x, int64_t rows, int64_t pitch, int64_t k, int64_t wide, float* columns);
+    bool (*sparse_row)(const Sparse&, const float* x, int32_t window0, int32_t window1, float* out);  // false: a tile is damaged
+    int (*sparse_batch)(const Sparse&, const float* x, int wide, int rows, int32_t window0, int32_t window1, float* out);  // qk_status
     bool (*relative_row)(const RelativeSparse&, const float* x, int32_t output0, int32_t output1, float* out);  // false: gaps lead outside
     bool (*relative_batch)(const RelativeSparse&, const float* columns, int wide, int rows, int32_t output0, int32_t output1, float* out);
     double (*peak_int8)(int64_t rounds);   // these four serve qk_limit

@@ -13,6 +13,7 @@ namespace {
 #include "sign_tiles.h"
 #include "binary.h"
 #include "codebook.h"
+#include "columns.h"
 #include "sparse.h"
 #include "relative_sparse.h"
 #include "limits.h"

@@ -23,7 +23,7 @@
 
 enum : int32_t { QK_ABI = 3, QK_LAYER = 0x314C4B51 /* "QKL1" */, QK_PLAN = 0x32504B51 /* "QKP2" */,
                QK_GROUPWISE = 0x31474B51 /* "QKG1" */, QK_TABLE = 0x31544B51 /* "QKT1" */,
-               QK_SPARSE = 0x31534B51 /* "QKS1" */, QK_RELATIVE_SPARSE = 0x31524B51 /* "QKR1" */,
+               QK_SPARSE = 0x32534B51 /* "QKS2" */, QK_RELATIVE_SPARSE = 0x31524B51 /* "QKR1" */,
                QK_TILE_SPARSE = 0x31424B51 /* "QKB1" */ };
 
 struct qk_header {
@@ -60,11 +60,16 @@ struct qk_table_header {
     // [N16/16][taps][words of a tap][16] of 32, 8 or 6 inputs each, lowest bits first; ternary: 16 words of signs, 16 of "not 0"
 };
 
+// The matrix of a sparse layer is cut into as few tiles as possible of at most 256 outputs x 128 inputs, all of one size but for those at
+// the end: `window` = N shared out among ceil(N / 256) windows, rounded up to a multiple of 16, and `block` likewise of K. A tile has
+// window / 16 slices of 16 outputs.
 struct qk_sparse_header {
     int32_t magic;            // QK_SPARSE
-    int32_t outputs, inputs, count;  // count: values stored
+    int32_t outputs, inputs, count;  // count: values stored, fillers included
     int32_t reserved[12];
-    // then bias f32 [N], start i32 [N + 1], index i32 [count], value f32 [count]
+    // then bias f32 [windows][window], 0 beyond N; start i32 [windows][blocks] + 1, from 0 to count: where each tile's values begin; value
+    // f32 [count], of each slice [height][16]; height u8 [windows][blocks][slices]; order u8 [windows][blocks][slices][16]: which output
+    // of the window; index u8 [count], as `value`: which input of the block, 0 for a filler
 };
 
 struct qk_relative_sparse_header {

@@ -1,7 +1,11 @@
 // Layers whose inputs stay real (or shrink to a sign): binary, codebook and sparse, seen from outside: check the bytes,
 // bring the inputs into the form that the kernel wants, share out the work.
+#include <algorithm>
 #include <atomic>
 #include <cstring>
+#if defined(__unix__) || defined(__APPLE__)
+#include <unistd.h>
+#endif
 
 #include "ranges.h"
 
@@ -11,18 +15,28 @@ namespace {
 constexpr int64_t kWorthAThread = 1 << 19;  // multiply-adds
 constexpr int32_t kMost = 1 << 24;
 
+// `all` outputs or inputs of a sparse layer shared out among as few parts as possible: the size of a part, and how many there are.
+void cut(int32_t all, int32_t most, int32_t& each, int32_t& parts) {
+    parts = (all + most - 1) / most;
+    each = ((all + parts - 1) / parts + 15) / 16 * 16;
+}
+
 bool open_sparse(const void* bytes, int64_t size, Sparse& out) {
     qk_sparse_header head;
     if (!bytes || size < int64_t(sizeof head) || reinterpret_cast<uintptr_t>(bytes) % 4) return false;
     std::memcpy(&head, bytes, sizeof head);
     if (head.magic != QK_SPARSE || head.outputs < 1 || head.inputs < 1 || head.count < 0 || head.outputs > kMost || head.inputs > kMost)
         return false;
-    if (size - int64_t(sizeof head) != 4 * (2 * int64_t(head.outputs) + 1 + 2 * int64_t(head.count))) return false;
-    const char* at = static_cast<const char*>(bytes) + sizeof head;
-    const auto* i32 = reinterpret_cast<const int32_t*>(at) + head.outputs;
-    out = {head.outputs, head.inputs, head.count, reinterpret_cast<const float*>(at),
-           reinterpret_cast<const float*>(at) + 2 * int64_t(head.outputs) + 1 + head.count, i32, i32 + head.outputs + 1};
-    return rows_follow(out.start, head.outputs, head.count);
+    out.outputs = head.outputs, out.inputs = head.inputs;
+    cut(head.outputs, 256, out.window, out.windows), cut(head.inputs, 128, out.block, out.blocks);
+    const int64_t tiles = int64_t(out.windows) * out.blocks, rows = int64_t(out.windows) * out.window, slices = tiles * (out.window / 16);
+    if (size - int64_t(sizeof head) != 4 * (rows + tiles + 1 + head.count) + 17 * slices + head.count) return false;
+    out.bias = reinterpret_cast<const float*>(static_cast<const char*>(bytes) + sizeof head);
+    out.start = reinterpret_cast<const int32_t*>(out.bias + rows);
+    out.value = out.bias + rows + tiles + 1;
+    out.height = reinterpret_cast<const uint8_t*>(out.value + head.count);
+    out.order = out.height + slices, out.index = out.order + 16 * slices;
+    return tiles <= INT32_MAX && rows_follow(out.start, int32_t(tiles), head.count);
 }
 
 bool open_relative_sparse(const void* bytes, int64_t size, RelativeSparse& out) {
@@ -39,42 +53,44 @@ bool open_relative_sparse(const void* bytes, int64_t size, RelativeSparse& out) 
     return codebook[0] == 0 && rows_follow(start, head.outputs, head.count);
 }
 
-// How many rows of a batch a sparse kernel takes at once: 64 or 32, if most of them exist and their columns (every weight touches one of
-// them, anywhere) leave half of a second cache of 1 MB to the weights.
-int columns_for(int64_t rows, int64_t k) {
-    constexpr int64_t kColumnBytes = 1 << 19;
-    if (rows > 48 && kernels().sparse_rows == 64 && k * 64 * 4 <= kColumnBytes) return 64;
-    return rows > 16 ? 32 : 16;
+// The most rows of a batch that a sparse layer takes at once, 64 or 32: as many as leave room beside their inputs, of which every
+// weight touches some, in half of a second cache of 1 MB, or in the first one.
+bool fits_second_cache(int64_t inputs) { return inputs * 64 * 4 <= 1 << 19; }
+bool fits_first_cache(int64_t inputs) {
+#ifdef _SC_LEVEL1_DCACHE_SIZE
+    static const int64_t bytes = sysconf(_SC_LEVEL1_DCACHE_SIZE);
+    return inputs * 64 * 4 < bytes;
+#else
+    return false;
+#endif
+}
+int wide_enough(int64_t rows, bool many_fit) {
+    return rows > 48 && kernels().sparse_rows == 64 && many_fit ? 64 : rows > 16 ? 32 : 16;
 }
 
-// Shares out the work of a sparse layer: 64, 32 or 16 rows of the batch at a time, then the last few one by one. one_row and batch
-// return false if the layer leads outside its inputs.
-template <class L, class Row, class Batch>
-int run_sparse(const L& layer, const float* x, int64_t rows, float* out, int threads, Row one_row, Batch batch) {
-    const int64_t k = layer.inputs, n = layer.outputs;
-    if (!kernels().finite(x, rows * k)) return QK_NOT_FINITE;
-    constexpr int32_t band = 64;  // outputs of one task
-    const int64_t bands = (n + band - 1) / band;
-    threads = worth(threads, rows * layer.count, kWorthAThread);
-    const auto end_of = [&](int64_t task) { return int32_t((task + 1) * band < n ? (task + 1) * band : n); };
-    std::atomic<bool> inside{true};
-    const auto note = [&](bool fits) {
-        if (!fits) inside.store(false, std::memory_order_relaxed);
-    };
+// Shares out the rows of a batch: batch(first, count, wide) for up to 64 at a time while there are 8 or more, then one_row(row). Both
+// return a qk_status.
+template <class Row, class Batch>
+int each_rows(int64_t rows, bool many_fit, Row one_row, Batch batch) {
     int64_t row = 0;
-    for (int64_t many; rows - row >= 8; row += many) {
-        const int wide = columns_for(rows - row, k);
-        many = rows - row < wide ? rows - row : wide;
-        auto* columns = static_cast<float*>(scratch(kRowCodes, k * wide * 4));
-        if (!columns) return QK_NO_MEMORY;
-        kernels().to_columns(x + row * k, many, k, wide, columns);
-        parallel_for(bands, threads, [&](int64_t task) {
-            note(batch(columns, wide, int(many), int32_t(task * band), end_of(task), out + row * n));
-        });
+    int status = QK_OK;
+    for (int64_t many; rows - row >= 8 && !status; row += many) {
+        const int wide = wide_enough(rows - row, many_fit);
+        many = std::min<int64_t>(rows - row, wide);
+        status = batch(row, many, wide);
     }
-    for (; row < rows; ++row)
-        parallel_for(bands, threads, [&](int64_t task) { note(one_row(x + row * k, int32_t(task * band), end_of(task), out + row * n)); });
-    return inside ? QK_OK : QK_BAD_LAYER;
+    for (; row < rows && !status; ++row) status = one_row(row);
+    return status;
+}
+
+// task(first, last) for parts of `all`, `each` at a time; the last status that was not QK_OK.
+template <class F>
+int share_out(int64_t all, int64_t each, int threads, F task) {
+    std::atomic<int> status{QK_OK};
+    parallel_for((all + each - 1) / each, threads, [&](int64_t t) {
+        if (const int wrong = task(int32_t(t * each), int32_t(std::min(all, (t + 1) * each)))) status.store(wrong, std::memory_order_relaxed);
+    });
+    return status;
 }
 
 }  // namespace
@@ -142,14 +158,38 @@ int qk_sparse(const void* bytes, int64_t size, const float* x, int64_t rows, int
     Sparse layer;
     if (!open_sparse(bytes, size, layer)) return QK_BAD_LAYER;
     if (rows < 0 || k != layer.inputs || n != layer.outputs) return QK_BAD_SHAPE;
-    return run_sparse(layer, x, rows, out, threads, [&](auto... part) { return kernels().sparse_row(layer, part...); },
-                      [&](auto... part) { return kernels().sparse_batch(layer, part...); });
+    if (!kernels().finite(x, rows * k)) return QK_NOT_FINITE;
+    threads = worth(threads, rows * layer.start[int64_t(layer.windows) * layer.blocks], kWorthAThread);
+    // Each task of a batch turns the inputs anew, so it has several windows; so few that their sums stay in the second cache.
+    const int64_t windows = threads == 1 ? 4 : std::clamp<int64_t>(layer.windows / (2 * threads), 1, 4);
+    return each_rows(rows, fits_first_cache(layer.block), [&](int64_t row) {
+        return share_out(layer.windows, threads == 1 ? layer.windows : 1, threads, [&](int32_t from, int32_t to) {
+            return kernels().sparse_row(layer, x + row * k, from, to, out + row * n) ? QK_OK : QK_BAD_LAYER;
+        });
+    }, [&](int64_t row, int64_t many, int wide) {
+        return share_out(layer.windows, windows, threads, [&](int32_t from, int32_t to) {
+            return kernels().sparse_batch(layer, x + row * k, wide, int(many), from, to, out + row * n);
+        });
+    });
 }
 
 int qk_relative_sparse(const void* bytes, int64_t size, const float* x, int64_t rows, int64_t k, float* out, int64_t n, int threads) {
     RelativeSparse layer;
     if (!open_relative_sparse(bytes, size, layer)) return QK_BAD_LAYER;
     if (rows < 0 || k != layer.inputs || n != layer.outputs) return QK_BAD_SHAPE;
-    return run_sparse(layer, x, rows, out, threads, [&](auto... part) { return kernels().relative_row(layer, part...); },
-                      [&](auto... part) { return kernels().relative_batch(layer, part...); });
+    if (!kernels().finite(x, rows * k)) return QK_NOT_FINITE;
+    threads = worth(threads, rows * layer.count, kWorthAThread);
+    constexpr int64_t kOutputs = 64;  // of one task
+    return each_rows(rows, fits_second_cache(k), [&](int64_t row) {
+        return share_out(n, kOutputs, threads, [&](int32_t from, int32_t to) {
+            return kernels().relative_row(layer, x + row * k, from, to, out + row * n) ? QK_OK : QK_BAD_LAYER;
+        });
+    }, [&](int64_t row, int64_t many, int wide) -> int {
+        auto* columns = static_cast<float*>(scratch(kRowCodes, k * wide * 4));
+        if (!columns) return QK_NO_MEMORY;
+        kernels().to_columns(x + row * k, many, k, k, wide, columns);
+        return share_out(n, kOutputs, threads, [&](int32_t from, int32_t to) {
+            return kernels().relative_batch(layer, columns, wide, int(many), from, to, out + row * n) ? QK_OK : QK_BAD_LAYER;
+        });
+    });
 }

@@ -1,4 +1,4 @@
-// What the two 256-bit files share besides requantization: table look-ups, sparse dot products, counting of ones.
+// What the two 256-bit files share besides requantization: table look-ups, gathered inputs, counting of ones.
 #pragma once
 #include <immintrin.h>
 
@@ -24,23 +24,6 @@ static inline __m256 look_up256(const float* table, __m256i words, int shift) {
     return _mm256_i32gather_ps(table, _mm256_and_si256(_mm256_srli_epi32(words, shift), _mm256_set1_epi32((1 << Bits) - 1)), 4);
 }
 
-static inline float gather_dot256(const float* x, uint32_t last, const int32_t* index, const float* value, int64_t count, uint32_t& highest) {
-    __m256 sums = _mm256_setzero_ps();
-    __m256i most = _mm256_set1_epi32(int32_t(highest));
-    int64_t i = 0;
-    for (; i + 8 <= count; i += 8) {
-        const __m256i given = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(index + i)), at = _mm256_min_epu32(given, _mm256_set1_epi32(int32_t(last)));
-        most = _mm256_max_epu32(most, given);
-        sums = _mm256_fmadd_ps(_mm256_i32gather_ps(x, at, 4), _mm256_loadu_ps(value + i), sums);
-    }
-    float all[8], sum = 0;
-    uint32_t indices[8];
-    _mm256_storeu_ps(all, sums), _mm256_storeu_si256(reinterpret_cast<__m256i*>(indices), most);
-    for (float each : all) sum += each;
-    for (uint32_t each : indices) highest = each > highest ? each : highest;
-    for (; i < count; ++i) {
-        const uint32_t at = uint32_t(index[i]);
-        highest = at > highest ? at : highest, sum += value[i] * x[at < last ? at : last];
-    }
-    return sum;
+static inline __m256 gather256(const float* x, const uint8_t* index) {
+    return _mm256_i32gather_ps(x, _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(index))), 4);
 }

@@ -96,19 +96,8 @@ struct Simd {
         return {Bits == 4 ? _mm512_permutexvar_ps(index, table.low) : _mm512_permutex2var_ps(table.low, index, table.high)};
     }
     static Reals load(const float* from) { return {_mm512_loadu_ps(from)}; }
-    static float gather_dot(const float* x, uint32_t last, const int32_t* index, const float* value, int64_t count, uint32_t& highest) {
-        __m512 sum[2] = {_mm512_setzero_ps(), _mm512_setzero_ps()};
-        __m512i most = _mm512_setzero_si512();
-        for (int64_t i = 0, turn = 0; i < count; i += 16, turn ^= 1) {
-            const __mmask16 here = count - i < 16 ? __mmask16((1u << (count - i)) - 1) : __mmask16(0xffff);
-            const __m512i given = _mm512_maskz_loadu_epi32(here, index + i), at = _mm512_min_epu32(given, _mm512_set1_epi32(int32_t(last)));
-            most = _mm512_max_epu32(most, given);
-            const __m512 inputs = _mm512_i32gather_ps(at, x, 4);
-            sum[turn] = _mm512_fmadd_ps(inputs, _mm512_maskz_loadu_ps(here, value + i), sum[turn]);
-        }
-        const uint32_t found = _mm512_reduce_max_epu32(most);
-        highest = found > highest ? found : highest;
-        return _mm512_reduce_add_ps(_mm512_add_ps(sum[0], sum[1]));
+    static Reals gather(const float* x, const uint8_t* index) {
+        return {_mm512_i32gather_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(index))), x, 4)};
     }
 
     static void transpose(Reals* r) {  // 16 x 16: pairs of rows, pairs of pairs, then quarters of registers
@@ -127,13 +116,9 @@ struct Simd {
         }
     }
 
-    static constexpr int kRealSums = 8;
+    static constexpr int kRealSums = 16;
     static constexpr int kRegisters = 12;
     static Reals reals(float x) { return {_mm512_set1_ps(x)}; }
-    static void spread_each(const float* from, Reals* to) {  // of 4: one load, where four would take as many turns as 64 bytes each
-        const __m512 four = _mm512_castps128_ps512(_mm_loadu_ps(from));
-        for (int f = 0; f < 4; ++f) to[f].all = _mm512_permutexvar_ps(_mm512_set1_epi32(f), four);
-    }
     static void multiply_add(Reals& sum, const Reals& x, const Reals& w) { sum.all = _mm512_fmadd_ps(x.all, w.all, sum.all); }
     template <class T>
     static void fence(T& x) { __asm__ volatile("" : "+v"(x.all)); }

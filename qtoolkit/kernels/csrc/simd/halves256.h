@@ -79,9 +79,7 @@ struct Halves256 {
         return {look_up256<Bits>(table.entries, w.low, shift), look_up256<Bits>(table.entries, w.high, shift)};
     }
     static Reals load(const float* from) { return {_mm256_loadu_ps(from), _mm256_loadu_ps(from + 8)}; }
-    static float gather_dot(const float* x, uint32_t last, const int32_t* index, const float* value, int64_t count, uint32_t& highest) {
-        return gather_dot256(x, last, index, value, count, highest);
-    }
+    static Reals gather(const float* x, const uint8_t* index) { return {gather256(x, index), gather256(x, index + 8)}; }
 
     static constexpr int kRealSums = 4;
     static constexpr int kRegisters = 6;  // of two halves each

@@ -99,13 +99,10 @@ struct Simd {
         return load(found);
     }
     static Reals load(const float* from) { return {{vld1q_f32(from), vld1q_f32(from + 4), vld1q_f32(from + 8), vld1q_f32(from + 12)}}; }
-    static float gather_dot(const float* x, uint32_t last, const int32_t* index, const float* value, int64_t count, uint32_t& highest) {
-        float sum = 0;
-        for (int64_t i = 0; i < count; ++i) {
-            const uint32_t at = uint32_t(index[i]);
-            highest = at > highest ? at : highest, sum += value[i] * x[at < last ? at : last];
-        }
-        return sum;
+    static Reals gather(const float* x, const uint8_t* index) {
+        float found[16];
+        for (int j = 0; j < 16; ++j) found[j] = x[index[j]];
+        return load(found);
     }
 
     static constexpr int kRealSums = 4;

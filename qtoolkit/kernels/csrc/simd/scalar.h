@@ -85,7 +85,7 @@ struct Simd {
         return bits;
     }
 
-    // for codebook.h and sparse.h: 16 entries of a table of 32, chosen by 5 bits of each word; and a sparse dot product
+    // for codebook.h and sparse.h: 16 entries of a table of 32, chosen by 5 bits of each word; and 16 floats from anywhere
     struct Table { float entry[32]; };
     static Table table(const float* entries) { Table all; __builtin_memcpy(all.entry, entries, 128); return all; }
     template <int Bits>
@@ -97,18 +97,14 @@ struct Simd {
         return found;
     }
     static Reals load(const float* from) { Reals reals; __builtin_memcpy(reals.lane, from, 64); return reals; }
-    // for sparse.h: `highest` becomes the highest index, if it was less; what lies beyond the last input is read from there
-    static float gather_dot(const float* x, uint32_t last, const int32_t* index, const float* value, int64_t count, uint32_t& highest) {
-        float sum = 0;
-        for (int64_t i = 0; i < count; ++i) {
-            const uint32_t at = uint32_t(index[i]);
-            highest = at > highest ? at : highest, sum += value[i] * x[at < last ? at : last];
-        }
-        return sum;
+    static Reals gather(const float* x, const uint8_t* index) {
+        Reals found;
+        for (int j = 0; j < 16; ++j) found.lane[j] = x[index[j]];
+        return found;
     }
 
     // for limits.h: multiply-adds of 16 floats, and a fence that the optimizer cannot see through
-    static constexpr int kRealSums = 8;  // for sparse.h: registers of 16 sums
+    static constexpr int kRealSums = 2;  // for sparse.h: registers of 16 sums
     static constexpr int kRegisters = 2;
     static Reals reals(float x) { return {{x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x}}; }
     static void multiply_add(Reals& sum, const Reals& x, const Reals& w) {

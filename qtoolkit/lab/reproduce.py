@@ -112,6 +112,7 @@ RECIPES: dict[str, Callable[[], Path]] = {
     "deep-compression-shares": _elsewhere("deep_compression", "shares", "The same under stricter rules, and with one ingredient left out at a time"),
     "large-networks": _elsewhere("large_networks", "reproduce", "AlexNet and VGG-16, as far as their weights can be had, at the paper's densities"),
     "kernel-ladder": _elsewhere("ladder", "reproduce", "One product from a Python loop up to the compiled kernels, and this machine's limits, on one thread"),
+    "compressed-rows": _elsewhere("ladder", "reproduce_sparse", "Dense layers against compressed rows at several densities, one row, one thread"),
     "matrix-unit": _elsewhere("matrix_unit", "reproduce", "What changes where one instruction multiplies two tiles; needs a processor with AMX"),
     "compression-curves": _elsewhere("compression_curves", "reproduce", "Error against size for pruning, weight sharing, both and low rank on LeNet-300-100"),
     "hashed-nets": _elsewhere("hashed_curve", "reproduce", "HashedNets, the rival of k-means sharing, at the bytes of five recorded k-means files"),

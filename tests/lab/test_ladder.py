@@ -8,7 +8,7 @@ from qtoolkit.kernels.plan import unpack_plan
 from qtoolkit.lab import ladder, results
 from qtoolkit.lab.native_source import native_source
 
-LISTS = {"rungs", "batches", "fewer_bits", "sparse_or_dense", "tiles", "one_call"}
+LISTS = {"rungs", "batches", "fewer_bits", "tiles", "one_call"}
 
 
 def test_the_loops_are_the_product():
@@ -22,10 +22,19 @@ def test_the_recorded_file_has_every_part():
     assert recorded["limits"]["isa"] in recorded["limits"]["int8"] and set(recorded["limits"]["read"]) == set(ladder.WORKING_SETS)
 
 
-def test_the_fallback_shows_the_recorded_file_and_says_so(monkeypatch, capsys):
+def test_the_record_of_sparse_layers_has_every_part():
+    rows = results.load(ladder.SPARSE_NAME)["sparse_or_dense"]
+    for n in (1024, 4096):
+        of_size = {row["name"]: row["us"] for row in rows if row["n"] == n}
+        assert {"dense float32", "dense int8", "CSR, 2 in 100 kept", "CSR, 10 in 100 kept"} <= set(of_size)
+        assert of_size["CSR, 2 in 100 kept"] < of_size["CSR, 10 in 100 kept"] < of_size["dense float32"]
+
+
+def test_the_fallback_shows_the_recorded_files_and_says_so(monkeypatch, capsys):
     monkeypatch.setattr(ladder, "info", lambda: {"native": False})
-    assert ladder.part("rungs") == results.load(ladder.NAME)["rungs"]
-    assert "recorded" in capsys.readouterr().out
+    for part, name in (("rungs", ladder.NAME), ("sparse_or_dense", ladder.SPARSE_NAME)):
+        assert ladder.part(part) == results.load(name)[part]
+        assert "recorded" in capsys.readouterr().out
 
 
 @pytest.mark.skipif(not info()["native"], reason="needs the compiled kernels")

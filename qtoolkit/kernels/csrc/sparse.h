@@ -46,12 +46,13 @@ static bool sparse_row(const qk::Sparse& layer, const float* x, int32_t window0,
             const float *inputs = x + block * layer.block, *value = tile.value;
             const uint8_t* index = tile.index;
             for (int s = 0; s < tile.slices; ++s) {
+                int i = tile.height[s];
+                if (!i) continue;
                 Simd::Reals total[2] = {Simd::reals(0.0f), Simd::reals(0.0f)};  // one multiply-add need not wait for the one before
                 const auto add = [&](Simd::Reals& sum) __attribute__((always_inline)) {
                     Simd::multiply_add(sum, Simd::gather(inputs, index), Simd::load(value));
                     index += 16, value += 16;
                 };
-                int i = tile.height[s];
                 for (; i >= 2; i -= 2) add(total[0]), add(total[1]);
                 if (i) add(total[0]);
                 float lanes[16];

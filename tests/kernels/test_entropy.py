@@ -1,13 +1,23 @@
 """The native coders against the readable ones of qtoolkit.compression: same bytes, same symbols, same refusals."""
 
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from qtoolkit import kernels
 from qtoolkit.compression import context, huffman
 from qtoolkit.kernels import entropy
+
+every_isa = pytest.mark.parametrize("isa", kernels.info()["isas_available"] or [None])
+
+
+def use(isa: str | None):
+    """This set of instructions; without compiled kernels, the portable coder."""
+    return kernels.use_isa(isa) if isa else nullcontext()
 
 
 def fitted(symbols: np.ndarray, alphabet: int) -> tuple[huffman.HuffmanCode, torch.Tensor]:
@@ -20,17 +30,20 @@ def sample(seed: int, count: int, alphabet: int, skew: float) -> np.ndarray:
     return np.minimum(rng.geometric(skew, count) - 1, alphabet - 1).astype(np.int16)
 
 
-@given(seed=st.integers(0, 10**6), count=st.one_of(st.integers(1, 200), st.integers(4000, 40000)), alphabet=st.integers(1, 4096),
+@every_isa
+@given(seed=st.integers(0, 10**6), count=st.one_of(st.integers(1, 200), st.integers(4000, 64000)), alphabet=st.integers(1, 4096),
        skew=st.sampled_from([0.9, 0.5, 0.1, 0.003]))
-def test_both_coders_write_and_read_the_same(seed, count, alphabet, skew):
+def test_both_coders_write_and_read_the_same(isa, seed, count, alphabet, skew):
     symbols = sample(seed, count, alphabet, skew)
     code, lengths = fitted(symbols, alphabet)
     stream = entropy.huffman_encode(torch.from_numpy(symbols), lengths)
     assert stream.numpy().tobytes() == huffman.encode(symbols, code)
-    assert np.array_equal(entropy.huffman_decode(stream, lengths, count).numpy(), symbols)
+    with use(isa):
+        assert np.array_equal(entropy.huffman_decode(stream, lengths, count).numpy(), symbols)
 
 
-def test_the_longest_codewords_and_several_threads():
+@every_isa
+def test_the_longest_codewords_and_several_threads(isa):
     fibonacci = np.array([1, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 233, 377, 610, 987, 1597, 2584])
     symbols = np.random.default_rng(0).permutation(np.repeat(np.arange(len(fibonacci)), fibonacci * 40)).astype(np.int16)
     code, lengths = fitted(symbols, len(fibonacci))
@@ -39,12 +52,14 @@ def test_the_longest_codewords_and_several_threads():
     before = torch.get_num_threads()
     for threads in (1, 4):
         torch.set_num_threads(threads)
-        assert np.array_equal(entropy.huffman_decode(stream, lengths, len(symbols)).numpy(), symbols)
+        with use(isa):
+            assert np.array_equal(entropy.huffman_decode(stream, lengths, len(symbols)).numpy(), symbols)
     torch.set_num_threads(before)
 
 
+@every_isa
 @given(data=st.data())
-def test_damaged_streams_are_refused_exactly_when_the_reference_refuses(data):
+def test_damaged_streams_are_refused_exactly_when_the_reference_refuses(isa, data):
     symbols = sample(1, data.draw(st.sampled_from([5, 300, 20000, 30000])), 40, 0.2)
     code, lengths = fitted(symbols, 40)
     stream = bytearray(huffman.encode(symbols, code))
@@ -52,13 +67,15 @@ def test_damaged_streams_are_refused_exactly_when_the_reference_refuses(data):
         stream[data.draw(st.integers(0, len(stream) - 1))] ^= data.draw(st.integers(1, 255))
     stream = stream[: data.draw(st.one_of(st.just(len(stream)), st.integers(1, len(stream))))]
     count = data.draw(st.sampled_from([len(symbols), len(symbols) - 1, len(symbols) + 1, 0]))
+    damaged = torch.frombuffer(stream, dtype=torch.uint8)
     try:
         expected = huffman.decode(bytes(stream), code, count)
     except ValueError:
-        with pytest.raises(ValueError):
-            entropy.huffman_decode(torch.frombuffer(stream, dtype=torch.uint8), lengths, count)
+        with use(isa), pytest.raises(ValueError):
+            entropy.huffman_decode(damaged, lengths, count)
     else:
-        assert np.array_equal(entropy.huffman_decode(torch.frombuffer(stream, dtype=torch.uint8), lengths, count).numpy(), expected)
+        with use(isa):
+            assert np.array_equal(entropy.huffman_decode(damaged, lengths, count).numpy(), expected)
 
 
 @given(lengths=st.lists(st.integers(0, 20), min_size=0, max_size=40), stream=st.binary(max_size=60), count=st.integers(0, 99))

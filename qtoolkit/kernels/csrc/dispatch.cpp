@@ -43,12 +43,14 @@ Processor ask_processor() {
     if (most < 7) return has;
     __cpuid(1, a, b, c, d);
     if (!(c >> 27 & 1) || !(c >> 12 & 1)) return has;  // the system does not use xsave; no fused multiply-add
+    unsigned extended = 0;
+    if (__get_cpuid_max(0x80000000, nullptr) > 0x80000000) __cpuid(0x80000001, a, b, extended, d);
     unsigned saved, high;
     __asm__("xgetbv" : "=a"(saved), "=d"(high) : "c"(0));
     __cpuid_count(7, 0, a, b, c, d);
     const unsigned subleaves = a;
     const unsigned need512 = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31;  // F, DQ, BW, VL
-    has.avx2 = (saved & 0x6) == 0x6 && (b >> 5 & 1);
+    has.avx2 = (saved & 0x6) == 0x6 && (b >> 5 & 1) && (b >> 8 & 1) && (extended >> 5 & 1);  // and BMI2, LZCNT
     has.avx512vnni = has.avx2 && (saved & 0xe6) == 0xe6 && (b & need512) == need512 && (c >> 11 & 1);  // and VNNI
     has.avx512 = has.avx512vnni && (c >> 14 & 1);  // and VPOPCNTDQ
     has.amx = has.avx512 && (saved >> 17 & 3) == 3 && (d >> 24 & 3) == 3 && may_use_tiles();  // tiles, and products of bytes

@@ -1,12 +1,9 @@
-// Canonical Huffman codes, decoded six lanes at a time (layout and reference: qtoolkit/compression/huffman.py).
+// Canonical Huffman codes from outside: check the lengths, make codewords and tables of them, cut a stream into lanes. How lanes
+// are decoded, eight at a time, stands in huffman_lanes.h (layout and reference: qtoolkit/compression/huffman.py).
 //
-// Decoding one stream is a chain: the next codeword starts where this one ends, so the processor waits some 7 cycles for each
-// symbol (look up, shift, look up ...). A stream is therefore cut into lanes of 4096 symbols that start on their own byte;
-// six lanes in flight keep the processor busy while each of them waits (with eight there are more values than registers). The
-// table has an entry for every window of 12 bits: whatever follows a codeword, the window names its symbol and length (longer
-// ones, rare by nature, ask a large table). A lane's next 56 bits sit in one register, below a sentinel 1: each codeword is
-// shifted out at the bottom, and the zeros above the sentinel count the bits used so far. Nothing is read outside the stream:
-// its last bytes are loaded one by one. Afterwards every lane must end where its size says, with zero padding; so a damaged
+// The codewords of a canonical code follow from their lengths: among those of one length they count upward, symbol by symbol. A
+// table has an entry for every window of 12 bits: whatever follows a codeword, the window names its symbol and length; longer
+// codewords, rare by nature, ask a large table. Afterwards every lane must end where its size says, with zero padding; so a damaged
 // stream is an error, never a wrong answer of the wrong length.
 #include <algorithm>
 #include <atomic>
@@ -18,8 +15,7 @@
 namespace {
 
 constexpr int kLongest = 15, kQuick = 12, kMostSymbols = 4096;
-constexpr int kAbreast = 6;  // lanes
-constexpr int64_t kLane = 4096, kLanesOfTask = 10 * kAbreast;
+constexpr int64_t kLane = qk::HuffmanLanes::kSymbols, kLanesOfTask = 64;
 
 struct Code {
     int longest = 0, used = 0;
@@ -71,87 +67,6 @@ void grow_table(const Code& code, int from, int bits, uint32_t* table) {
     }
 }
 
-uint64_t load8(const uint8_t* stream, int64_t bytes, int64_t at) {
-    uint64_t word = 0;
-    if (at + 8 <= bytes) std::memcpy(&word, stream + at, 8);
-    else for (int64_t i = 0; at + i < bytes && i < 8; ++i) word |= uint64_t(stream[at + i]) << 8 * i;
-    return word;
-}
-
-struct Lanes {  // lanes that lie one behind the other in `out`; `bit` is where each of them stands in the stream
-    const uint8_t* body;
-    int64_t bytes;
-    const uint32_t *quick, *full;
-    int quick_bits, full_bits;
-
-    // Codewords of any length, one after the other.
-    __attribute__((noinline)) int64_t slowly(int64_t bit, int64_t count, int16_t* out) const {
-        for (int64_t i = 0; i < count; ++i) {
-            const uint32_t entry = full[load8(body, bytes, bit >> 3) >> (bit & 7) & ((1u << full_bits) - 1)];
-            out[i] = int16_t(entry >> 16), bit += entry & 63;
-        }
-        return bit;
-    }
-
-    // `count` symbols of N lanes in step, in groups of E symbols that one register holds. An entry of 0, a codeword of more
-    // than kQuick bits, shifts nothing, so that lane stands still until its group ends: one look at what it sees then tells
-    // whether the group must be done again, slowly.
-    template <int N, int E>
-    void groups(int64_t* at, int64_t count, int16_t* out) const {
-        const Lanes my = *this;  // a copy that no store can change stays in registers
-        const uint64_t mask = (1u << quick_bits) - 1;
-        int64_t bit[N];
-        for (int n = 0; n < N; ++n) bit[n] = at[n];
-        for (const int16_t* const end = out + count; out < end; out += E) {
-            uint64_t window[N];
-#pragma GCC unroll 8
-            for (int n = 0; n < N; ++n) {
-                std::memcpy(&window[n], my.body + (bit[n] >> 3), 8);
-                window[n] = window[n] >> (bit[n] & 7) | uint64_t(1) << 63;
-            }
-#pragma GCC unroll 8
-            for (int i = 0; i < E; ++i)
-#pragma GCC unroll 8
-                for (int n = 0; n < N; ++n) {
-                    const uint32_t entry = my.quick[window[n] & mask];
-                    window[n] >>= entry & 63;
-                    // volatile, hence at once: kept back to be stored by fours, symbols would fill the registers
-                    *static_cast<volatile int16_t*>(out + n * kLane + i) = int16_t(entry >> 16);
-                }
-#pragma GCC unroll 8
-            for (int n = 0; n < N; ++n)
-                if (__builtin_expect(my.quick[window[n] & mask] != 0, 1)) bit[n] += __builtin_clzll(window[n]);
-                else bit[n] = slowly(bit[n], E, out + n * kLane);
-        }
-        for (int n = 0; n < N; ++n) at[n] = bit[n];
-    }
-
-    template <int N, int E>
-    void groups_of(int64_t each, int64_t* bit, int64_t count, int16_t* out) const {  // the instance for a run-time number
-        if constexpr (E > 56 / kQuick)
-            if (each < E) return groups_of<N, E - 1>(each, bit, count, out);
-        groups<N, E>(bit, count, out);
-    }
-
-    // A group takes at most 16 bytes of a lane: as many groups as must fit before the end of the stream, and again with what
-    // is left, until a lane is so near the end that its bytes must be counted.
-    template <int N>
-    void run(int64_t* bit, int64_t count, int16_t* out) const {
-        const int64_t each = quick_bits > 7 ? 56 / quick_bits : 8;
-        for (int64_t many; (many = count / each) > 0; out += many * each, count -= many * each) {
-            for (int n = 0; n < N; ++n) many = std::min(many, (bytes - 8 - (bit[n] >> 3)) / 16);
-            if (many <= 0) break;
-            groups_of<N, 8>(each, bit, many * each, out);
-        }
-        for (int n = 0; n < N; ++n) bit[n] = slowly(bit[n], count, out + n * kLane);
-    }
-};
-
-bool ends_well(const uint8_t* body, int64_t bit, int64_t end_byte) {
-    if ((bit + 7) >> 3 != end_byte) return false;
-    return !(bit & 7) || !(body[bit >> 3] >> (bit & 7));
-}
-
 }  // namespace
 
 using namespace qk;
@@ -174,25 +89,13 @@ int qk_huffman_decode(const uint8_t* stream, int64_t bytes, const uint8_t* lengt
     grow_table(code, 0, quick_bits, quick);
     std::memcpy(full, quick, size_t(4) << quick_bits);
     grow_table(code, quick_bits, code.longest, full);
-    const Lanes view{stream + 2 * lanes, bytes_left, quick, full, quick_bits, code.longest};
+    const HuffmanLanes view{stream + 2 * lanes, bytes_left, quick, full, quick_bits, code.longest, from, count};
     if (code.used == 1)
         for (int64_t i = 0; i < bytes_left; ++i)
             if (view.body[i]) return QK_BAD_STREAM;
     std::atomic<bool> good{true};
     parallel_for((lanes + kLanesOfTask - 1) / kLanesOfTask, threads, [&](int64_t task) {
-        const int64_t last = (task + 1) * kLanesOfTask < lanes ? (task + 1) * kLanesOfTask : lanes;
-        for (int64_t lane = task * kLanesOfTask, many; lane < last; lane += many) {
-            const int64_t left = count - lane * kLane, whole = std::min(last - lane, left / kLane);
-            many = whole >= kAbreast ? kAbreast : whole >= 2 ? 2 : 1;
-            int64_t bit[kAbreast];
-            for (int64_t n = 0; n < many; ++n) bit[n] = from[lane + n] * 8;
-            int16_t* const to = out + lane * kLane;
-            if (many == kAbreast) view.run<kAbreast>(bit, kLane, to);
-            else if (many == 2) view.run<2>(bit, kLane, to);
-            else view.run<1>(bit, std::min(left, kLane), to);
-            for (int64_t n = 0; n < many; ++n)
-                if (!ends_well(view.body, bit[n], from[lane + n + 1])) good = false;
-        }
+        if (!kernels().huffman_lanes(view, task * kLanesOfTask, std::min((task + 1) * kLanesOfTask, lanes), out)) good = false;
     });
     return good ? QK_OK : QK_BAD_STREAM;
 }

@@ -58,6 +58,16 @@ struct TileSparse {  // see tile_sparse.h
     const uint16_t* index;     // has not been checked
 };
 
+struct HuffmanLanes {  // a stream of lanes of 4096 symbols; see huffman_lanes.h
+    static constexpr int64_t kSymbols = 4096;
+    const uint8_t* body;
+    int64_t bytes;
+    const uint32_t *quick, *full;  // for a window of `quick_bits` or `full_bits` bits: symbol << 16 | length, 0 for a longer codeword
+    int quick_bits, full_bits;     // at most 12, at most 15
+    const int64_t* from;           // the byte where each lane starts, and the end; has been checked
+    int64_t count;                 // symbols
+};
+
 struct Range {  // the part of the output that one task computes
     int64_t row0, row1;
     int32_t block0, block1;
@@ -88,6 +98,7 @@ struct Kernels {
     int (*sparse_batch)(const Sparse&, const float* x, int wide, int rows, int32_t window0, int32_t window1, float* out);  // qk_status
     bool (*relative_row)(const RelativeSparse&, const float* x, int32_t output0, int32_t output1, float* out);  // false: gaps lead outside
     bool (*relative_batch)(const RelativeSparse&, const float* columns, int wide, int rows, int32_t output0, int32_t output1, float* out);
+    bool (*huffman_lanes)(const HuffmanLanes&, int64_t first, int64_t last, int16_t* out);  // false: a lane does not end where it should
     double (*peak_int8)(int64_t rounds);   // these four serve qk_limit
     double (*peak_float)(int64_t rounds);
     double (*peak_signs)(int64_t rounds);

@@ -16,11 +16,12 @@ namespace {
 #include "columns.h"
 #include "sparse.h"
 #include "relative_sparse.h"
+#include "huffman_lanes.h"
 #include "limits.h"
 
 constexpr qk::Kernels table(const char* name) {
     return {name, Tiles::kHere, linear_int8, prepare, tile_sparse_int8, linear_float, prepare_image, conv_int8, conv_patches, depthwise_int8, max_pool,
             quantize, quantize_row, groupwise, finite, signs_of_rows, binary, codebook, kSparseRows, to_columns, sparse_row, sparse_batch,
-            relative_row, relative_batch, peak_int8<>, peak_float, peak_signs, read_all};
+            relative_row, relative_batch, huffman_lanes, peak_int8<>, peak_float, peak_signs, read_all};
 }
 }  // namespace

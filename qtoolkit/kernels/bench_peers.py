@@ -82,11 +82,14 @@ def matmul_nbits(x: Tensor, weight: Tensor, scale: Tensor, group: int) -> Peers:
 
 
 def sparse(x: Tensor, weight: Tensor) -> Peers:
-    """Compressed rows by scipy and by torch; both multiply from the left, so they get x transposed beforehand."""
+    """Compressed rows by scipy and by torch; both multiply from the left, so they get x transposed beforehand, and may leave the result
+    so. torch also as a layer, which like ours takes a batch row by row and gives it back row by row."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         rows, columns = weight.to_sparse_csr(), x.T.contiguous()
     able = _those_that_run({"torch sparse CSR": lambda: rows @ columns})
+    if len(x) > 1:
+        able |= _those_that_run({"torch sparse CSR as a layer": lambda: (rows @ x.T.contiguous()).T.contiguous()})
     try:
         from scipy.sparse import csr_matrix
     except ImportError:

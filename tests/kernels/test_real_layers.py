@@ -226,6 +226,16 @@ def test_sparse_in_several_tiles(isa, m, n, k):
         assert close(sparse_linear(x, pack_sparse(weight, bias), n), x, weight, bias)
 
 
+@native
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("m, row, column", [(1, 0, 299), (9, 8, 0), (70, 40, 150), (70, 69, 299)])
+def test_a_sparse_layer_refuses_what_is_not_finite_anywhere(isa, m, row, column):
+    layer, x = pack_sparse(randn(20, 300).relu()), randn(m, 300)
+    x[row, column] = float("nan")
+    with kernels.use_isa(isa), pytest.raises(ValueError, match="NaN or infinity"):
+        sparse_linear(x, layer, 20)
+
+
 @given(n=st.integers(1, 600), k=st.integers(1, 400), density=st.sampled_from([0.0, 0.01, 0.2, 1.0]), seed=st.integers(0, 10**6))
 def test_sparse_packing_keeps_everything(n, k, density, seed):
     weight = randn(n, k, seed=seed) * (torch.rand(n, k, generator=torch.Generator().manual_seed(seed)) < density)

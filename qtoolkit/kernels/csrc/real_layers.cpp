@@ -158,11 +158,11 @@ int qk_sparse(const void* bytes, int64_t size, const float* x, int64_t rows, int
     Sparse layer;
     if (!open_sparse(bytes, size, layer)) return QK_BAD_LAYER;
     if (rows < 0 || k != layer.inputs || n != layer.outputs) return QK_BAD_SHAPE;
-    if (!kernels().finite(x, rows * k)) return QK_NOT_FINITE;
     threads = worth(threads, rows * layer.start[int64_t(layer.windows) * layer.blocks], kWorthAThread);
     // Each task of a batch turns the inputs anew, so it has several windows; so few that their sums stay in the second cache.
     const int64_t windows = std::clamp<int64_t>((layer.windows + threads - 1) / threads, 1, 4);
-    return each_rows(rows, fits_first_cache(layer.block), [&](int64_t row) {
+    return each_rows(rows, fits_first_cache(layer.block), [&](int64_t row) -> int {
+        if (!kernels().finite(x + row * k, k)) return QK_NOT_FINITE;
         return share_out(layer.windows, threads == 1 ? layer.windows : 1, threads, [&](int32_t from, int32_t to) {
             return kernels().sparse_row(layer, x + row * k, from, to, out + row * n) ? QK_OK : QK_BAD_LAYER;
         });

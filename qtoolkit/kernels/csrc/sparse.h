@@ -106,8 +106,10 @@ static int sparse_wide(const qk::Sparse& layer, const float* x, int rows, int32_
     auto* sums = static_cast<float*>(qk::scratch(qk::kRowSums, outputs * kWide * 4));
     if (!columns || !sums) return QK_NO_MEMORY;
     for (int64_t block = 0; block < layer.blocks; ++block) {
-        const int64_t first = block * layer.block, left = layer.inputs - first;
-        to_columns(x + first, rows, layer.inputs, left < layer.block ? left : layer.block, kWide, columns);
+        const int64_t first = block * layer.block, left = layer.inputs - first, inputs = left < layer.block ? left : layer.block;
+        for (int row = 0; row < rows; ++row)  // which also brings them near
+            if (!finite(x + row * int64_t(layer.inputs) + first, inputs)) return QK_NOT_FINITE;
+        to_columns(x + first, rows, layer.inputs, inputs, kWide, columns);
         for (int64_t window = window0; window < window1; ++window) {
             SparseTile tile;
             if (!open_tile(layer, window, block, tile)) return QK_BAD_LAYER;

@@ -116,6 +116,22 @@ def test_threads_over_images_and_over_pixels_change_nothing():
             assert torch.equal(got, portable_int8_conv2d(x, layer, 64, [3, 3], [1, 1], [1, 1], [1, 1]))
 
 
+@native
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("groups", [1, 3, 96])
+def test_a_large_image_is_prepared_by_several_threads(isa, groups):
+    weight, bias, parts = layer_of(96, 96 // groups, (3, 3), 0)
+    layer, before = pack_conv(weight, bias, groups=groups, **parts), torch.get_num_threads()
+    x = torch.randint(-128, 128, (1, 96, 41, 40), generator=torch.Generator().manual_seed(0), dtype=torch.int8)
+    expected = portable_int8_conv2d(x, layer, 96, [3, 3], [2, 2], [1, 1], [1, 1], groups)
+    with kernels.use_isa(isa):
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            got = int8_conv2d(x, layer, 96, [3, 3], [2, 2], [1, 1], [1, 1], groups)
+            torch.set_num_threads(before)
+            assert torch.equal(got, expected)
+
+
 def sample():
     weight, bias, parts = layer_of(5, 3, (3, 2), 0)
     x = torch.randint(-128, 128, (2, 3, 7, 6), generator=torch.Generator().manual_seed(0), dtype=torch.int8)

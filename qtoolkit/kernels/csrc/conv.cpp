@@ -38,11 +38,6 @@ bool fits(const Conv& conv) {
 
 namespace {
 
-TaskSize task_size(int64_t pixels, int32_t blocks, int threads) {
-    if (!kernels().matrix_unit) return {};
-    return {std::min<int64_t>(96, (pixels / (4 * threads) + 16) / 16 * 16), blocks};
-}
-
 // The layers of a convolution in groups follow each other, all of one size; of the other kinds there is one. One of them alone
 // has `inputs` channels of every pixel, padded to `padded`, and its outputs.
 struct Groups {
@@ -69,7 +64,16 @@ struct Groups {
         padded = form == kDepthwise ? (inputs + 15) / 16 * 16 : form == kTaps ? (inputs + 3) / 4 * 4 : inputs;
         return QK_OK;
     }
+
+    // A depthwise task prepares its weights first, and a matrix unit takes all blocks of a pixel, so both have few tasks.
+    TaskSize task_size(int64_t pixels, int32_t blocks, int threads) const {
+        if (form == kDepthwise) return {(pixels + 2 * threads - 1) / (2 * threads), blocks};
+        if (!kernels().matrix_unit) return {};
+        return {std::min<int64_t>(96, (pixels / (4 * threads) + 16) / 16 * 16), blocks};
+    }
 };
+
+constexpr int64_t kPixelBytes = 1 << 15;  // of an image that a task prepares
 
 }  // namespace
 }  // namespace qk
@@ -86,18 +90,25 @@ int qk_conv_int8(const void* bytes, int64_t size, const int8_t* x, int64_t image
     if (const int wrong = groups.open(layers, size, conv, channels, n)) return wrong;
     const int64_t in_pixels = int64_t(conv.height) * conv.width, out_pixels = int64_t(conv.out_height) * conv.out_width;
     const int64_t products = int64_t(conv.kernel[0]) * conv.kernel[1] * n * (channels / conv.groups);
-    threads = worth(threads, images * out_pixels * products, kWorthAThread);
+    // A product of a depthwise convolution, which shares its inputs with no other, counts as four: it takes longer, but helpers cost as much.
+    threads = worth(threads, images * out_pixels * products * (groups.form == Groups::kDepthwise ? 4 : 1), kWorthAThread);
     std::atomic<bool> done{true};
     const auto one_group = [&](int64_t image, int32_t group, int inner_threads) {
         Layer layer;
         open_layer(layers + group * groups.bytes, groups.bytes, layer);
-        const int8_t* prepared = kernels().prepare_image(x + image * in_pixels * channels + int64_t(group) * groups.inputs, in_pixels,
-                                                         channels, groups.inputs, groups.padded, layer.input_zero);
+        auto* const prepared = static_cast<int8_t*>(scratch(kPrepared, (in_pixels + 1) * groups.padded + 8));  // `copy_patch` reads 8 bytes at a time
+        if (!prepared) return done.store(false);
+        const int8_t* from = x + image * in_pixels * channels + int64_t(group) * groups.inputs;
+        const int64_t each = inner_threads == 1 ? in_pixels : kPixelBytes / groups.padded + 1;
+        parallel_for((in_pixels + each - 1) / each, inner_threads, [&](int64_t task) {
+            kernels().prepare_image(from, task * each, std::min(in_pixels, task * each + each), in_pixels, channels, groups.inputs, groups.padded,
+                                    layer.input_zero, prepared);
+        });
         const auto compute = groups.form == Groups::kDepthwise ? kernels().depthwise_int8
                              : groups.form == Groups::kPatches ? kernels().conv_patches : kernels().conv_int8;
         int8_t* to = out + image * out_pixels * n + int64_t(group) * groups.outputs;
         const auto part = [&](Range range) { return compute(layer, conv, prepared, range, n, to); };
-        if (!prepared || !over_ranges(out_pixels, layer.blocks, inner_threads, part, task_size(out_pixels, layer.blocks, inner_threads))) done = false;
+        if (!over_ranges(out_pixels, layer.blocks, inner_threads, part, groups.task_size(out_pixels, layer.blocks, inner_threads))) done = false;
     };
     each_image(images, threads, [&](int64_t image, int inner_threads) {
         for (int32_t group = 0; group < groups.count; ++group) one_group(image, group, inner_threads);

@@ -11,12 +11,10 @@
 // taps x channels neighboring bytes, and the layer is a linear one with as many inputs.
 #pragma once
 
-static int8_t* prepare_image(const int8_t* x, int64_t pixels, int64_t pitch, int k, int k4, int32_t zero) {
-    auto* image = static_cast<int8_t*>(qk::scratch(qk::kPrepared, (pixels + 1) * k4 + 8));  // `copy_patch` reads 8 bytes at a time
-    if (!image) return nullptr;
-    prepare_rows(x, pixels, pitch, k, k4, image);
-    for (int i = 0; i < k4; ++i) image[pixels * k4 + i] = int8_t(zero ^ Simd::kOffset);  // the pixel beyond the border
-    return image;
+// Pixels first .. last - 1 of `pixels`, and behind the last of all the pixel beyond the border.
+static void prepare_image(const int8_t* x, int64_t first, int64_t last, int64_t pixels, int64_t pitch, int k, int k4, int32_t zero, int8_t* image) {
+    prepare_rows(x + first * pitch, last - first, pitch, k, k4, image + first * k4);
+    for (int i = 0; i < k4 && last == pixels; ++i) image[pixels * k4 + i] = int8_t(zero ^ Simd::kOffset);
 }
 
 static inline int64_t clamped(int64_t x, int64_t low, int64_t high) { return x < low ? low : x > high ? high : x; }

@@ -80,7 +80,7 @@ struct Kernels {
     const int8_t* (*prepare)(const int8_t* x, int64_t rows, int k, int k4);  // inputs as the tile wants them; null: no memory
     bool (*tile_sparse_int8)(const TileSparse&, const int8_t* prepared, Range, int8_t* out);  // false: indices lead outside
     bool (*linear_float)(const Layer&, const int8_t* x, const float* row_scale, Range, float* out);  // false: no memory
-    int8_t* (*prepare_image)(const int8_t* x, int64_t pixels, int64_t pitch, int k, int padded, int32_t zero);  // null: no memory
+    void (*prepare_image)(const int8_t* x, int64_t first, int64_t last, int64_t pixels, int64_t pitch, int k, int padded, int32_t zero, int8_t* image);
     bool (*conv_int8)(const Layer&, const Conv&, const int8_t* image, Range, int64_t pitch, int8_t* out);      // false: no memory
     bool (*conv_patches)(const Layer&, const Conv&, const int8_t* image, Range, int64_t pitch, int8_t* out);
     bool (*depthwise_int8)(const Layer&, const Conv&, const int8_t* image, Range, int64_t pitch, int8_t* out);

@@ -57,7 +57,8 @@ static inline void count_words(const qk::Table& layer, const uint32_t* x, int fi
 // Two words for one count. Write `odd` for the parity of all differences so far, bit by bit. A pair of words with differences s and t
 // changes it to odd xor s xor t, and where two of the three were 1 there is a carry: each counts twice. The parity is that of the
 // inputs xor that of the weights, so it takes one exclusive or, and the carry is known from the parities before and after and
-// from s: five instructions for a pair, where six count it word by word. Of every second input word, x holds the parity so far.
+// from s: five instructions for a pair, where six count it word by word (AVX2, whose counts are long: 15 instead of 20). Of every
+// second input word, x holds the parity so far.
 template <class S, int R, int B>
 static inline void count_pairs(const qk::Table& layer, const uint32_t* x, const int8_t* w, typename S::Sums (&sums)[R][B]) {
     typename S::Weights odd[R][B], of_weights[B];
@@ -141,7 +142,7 @@ static SignTile find_sign_tile(int rows, int blocks) {  // the instance for run-
 template <int Planes, bool Pairs>
 static void sign_panels(const qk::Table& layer, const uint32_t* x, qk::Range range, float* out) {
     constexpr bool many = Simd::kMostSums >= 16;
-    constexpr int kTall = many ? 4 : 2, kWide = Pairs ? 2 : many ? 4 : 1;
+    constexpr int kTall = many ? 4 : 2, kWide = !many ? 1 : Pairs ? 2 : 4;
     const int64_t count = range.row1 - range.row0;
     int panels = (range.block1 - range.block0 + kWide - 1) / kWide;
     for (int block = range.block0, blocks; panels; block += blocks, --panels) {

@@ -66,7 +66,26 @@ struct Halves256 {
         const __m256 sum = _mm256_sub_ps(all, _mm256_cvtepi32_ps(_mm256_add_epi32(differ, differ)));
         return _mm256_add_ps(_mm256_mul_ps(sum, scale), bias);
     }
-    static constexpr bool kCarries = false;  // binary.h counts word by word
+    static constexpr bool kCarries = true;  // and what count_pairs in binary.h needs
+    static Weights nothing() { return {_mm256_setzero_si256(), _mm256_setzero_si256()}; }
+    static Weights differences(uint32_t x, const Weights& w) {
+        const __m256i all = _mm256_set1_epi32(int32_t(x));
+        return {_mm256_xor_si256(all, w.low), _mm256_xor_si256(all, w.high)};
+    }
+    static Weights parity(const Weights& a, const Weights& b, const Weights& c) {
+        return {_mm256_xor_si256(_mm256_xor_si256(a.low, b.low), c.low), _mm256_xor_si256(_mm256_xor_si256(a.high, b.high), c.high)};
+    }
+    // two of three: where the first two differ, whether the third is 1, which it is where `after` is 0; else the first
+    static __m256i carries(__m256i before, __m256i s, __m256i after) {
+        const __m256i differ = _mm256_xor_si256(before, s);
+        return _mm256_or_si256(_mm256_andnot_si256(after, differ), _mm256_andnot_si256(differ, before));
+    }
+    static Weights carries(const Weights& before, const Weights& s, const Weights& after) {
+        return {carries(before.low, s.low, after.low), carries(before.high, s.high, after.high)};
+    }
+    static void count_ones(Sums& sums, const Weights& bits) {
+        sums.low = _mm256_add_epi32(sums.low, ones_of_words(bits.low)), sums.high = _mm256_add_epi32(sums.high, ones_of_words(bits.high));
+    }
     static Reals sum_of_signs(const Sums& differ, const Reals& all, const Reals& scale, const Reals& bias) {
         return {sum_of_signs(differ.low, all.low, scale.low, bias.low), sum_of_signs(differ.high, all.high, scale.high, bias.high)};
     }

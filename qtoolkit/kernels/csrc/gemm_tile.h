@@ -15,7 +15,7 @@ typedef void (*Tile)(const int8_t* const* rows, int pitch, int taps, int k, cons
 // comes next, but only up to the end of a page of 4096 bytes; asked for by name, the next page is on its way as well. Asking is
 // not reading: behind the last weights it does nothing.
 template <int Bytes = 2048>
-static inline void fetch_ahead(const int8_t* w) {
+static inline void fetch_ahead(const void* w) {
     __builtin_prefetch(reinterpret_cast<const void*>(reinterpret_cast<uintptr_t>(w) + Bytes));
 }
 

@@ -50,6 +50,7 @@ static bool sparse_row(const qk::Sparse& layer, const float* x, int32_t window0,
                 if (!i) continue;
                 Simd::Reals total[2] = {Simd::reals(0.0f), Simd::reals(0.0f)};  // one multiply-add need not wait for the one before
                 const auto add = [&](Simd::Reals& sum) __attribute__((always_inline)) {
+                    fetch_ahead(value);  // not the indices: `open_tile` has just read them
                     Simd::multiply_add(sum, Simd::gather(inputs, index), Simd::load(value));
                     index += 16, value += 16;
                 };

@@ -96,15 +96,18 @@ def pack_sparse(weight: Tensor, bias: Tensor | None = None) -> Tensor:
         raise ValueError(f"bias has shape {tuple(bias.shape)}, expected ({n},) finite values")
     cut = _Tiles(n, k)
     row, column = weight.nonzero(as_tuple=True)
-    tile_row = (row // cut.window * cut.blocks + column // cut.block) * cut.window + row % cut.window  # a row of a tile: its weights follow
-    lengths = torch.bincount(tile_row, minlength=cut.count * cut.window).view(cut.count, cut.window)  # each other in `tile_row`
+    block = column // cut.block
+    run = row * cut.blocks + block  # the weights of a row in a tile; `nonzero` goes row by row, so they are neighbors
+    lengths = torch.bincount(run, minlength=cut.count * cut.window)
+    rank = torch.arange(len(run)) - _starts(lengths)[run]
+    lengths = lengths.view(cut.windows, cut.window, cut.blocks).transpose(1, 2).reshape(cut.count, cut.window)
     order = lengths.argsort(dim=1, descending=True, stable=True)
     place = order.argsort(dim=1) + cut.window * torch.arange(cut.count)[:, None]  # where each row of a tile went, among those of all tiles
     height = lengths.gather(1, order).view(-1, _SLICE)[:, 0]  # of each slice: its first row is the longest
     first = _starts(_SLICE * height)
     count = int(first[-1])
-    at = place.flatten()[tile_row]
-    slot = first[at // _SLICE] + _SLICE * _ranks(tile_row, cut.count * cut.window) + at % _SLICE
+    at = place[row // cut.window * cut.blocks + block, row % cut.window]
+    slot = first[at // _SLICE] + _SLICE * rank + at % _SLICE
     value, index = torch.zeros(count), torch.zeros(count, dtype=torch.uint8)
     value[slot], index[slot] = weight[row, column], (column % cut.block).to(torch.uint8)
     start = first[:: cut.window // _SLICE].to(torch.int32)
@@ -116,14 +119,6 @@ def pack_sparse(weight: Tensor, bias: Tensor | None = None) -> Tensor:
 def _starts(sizes: Tensor) -> Tensor:
     """Where parts of these sizes begin, and where the last one ends."""
     return torch.cat([sizes.new_zeros(1), sizes.cumsum(0)])
-
-
-def _ranks(group: Tensor, groups: int) -> Tensor:
-    """How many entries of the same group lie before each entry, of groups in any order."""
-    order = group.argsort(stable=True)
-    ranks = torch.empty_like(group)
-    ranks[order] = torch.arange(len(group)) - _starts(torch.bincount(group, minlength=groups))[group[order]]
-    return ranks
 
 
 def unpack_sparse(layer: Tensor) -> SparseRows:

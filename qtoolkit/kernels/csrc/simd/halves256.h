@@ -52,15 +52,10 @@ struct Halves256 {
     }
     static void store(float* to, const Reals& reals) { _mm256_storeu_ps(to, reals.low), _mm256_storeu_ps(to + 8, reals.high); }
 
-    static void count_differences(Sums& sums, uint32_t x, const Weights& w) {
-        const __m256i all = _mm256_set1_epi32(int32_t(x));
-        sums.low = _mm256_add_epi32(sums.low, ones_of_words(_mm256_xor_si256(all, w.low)));
-        sums.high = _mm256_add_epi32(sums.high, ones_of_words(_mm256_xor_si256(all, w.high)));
-    }
+    static void count_differences(Sums& sums, uint32_t x, const Weights& w) { count_ones(sums, differences(x, w)); }
     static void count_differences(Sums& sums, uint32_t x, const Weights& w, const Weights& where) {
-        const __m256i all = _mm256_set1_epi32(int32_t(x));
-        sums.low = _mm256_add_epi32(sums.low, ones_of_words(_mm256_and_si256(_mm256_xor_si256(all, w.low), where.low)));
-        sums.high = _mm256_add_epi32(sums.high, ones_of_words(_mm256_and_si256(_mm256_xor_si256(all, w.high), where.high)));
+        const Weights differ = differences(x, w);
+        count_ones(sums, Weights{_mm256_and_si256(differ.low, where.low), _mm256_and_si256(differ.high, where.high)});
     }
     static __m256 sum_of_signs(__m256i differ, __m256 all, __m256 scale, __m256 bias) {
         const __m256 sum = _mm256_sub_ps(all, _mm256_cvtepi32_ps(_mm256_add_epi32(differ, differ)));

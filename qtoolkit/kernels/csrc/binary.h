@@ -79,8 +79,9 @@ static inline void count_pairs(const qk::Table& layer, const uint32_t* x, const 
         for (int r = 0; r < R; ++r)
 #pragma GCC unroll 8
             for (int b = 0; b < B; ++b) {
-                const typename S::Weights after = S::differences(x[r * layer.words + word + 1], of_weights[b]);
+                typename S::Weights after = S::differences(x[r * layer.words + word + 1], of_weights[b]);
                 S::count_ones(sums[r][b], S::carries(odd[r][b], S::differences(x[r * layer.words + word], weights[b]), after));
+                S::fence(after);  // one after the other: all at once would not fit the registers
                 odd[r][b] = after;
             }
     }

@@ -79,7 +79,7 @@ struct Simd {
     static Weights differences(uint32_t x, const Weights& w) { return {_mm512_xor_si512(_mm512_set1_epi32(int32_t(x)), w.all)}; }
     static Weights parity(const Weights& a, const Weights& b, const Weights& c) { return {_mm512_ternarylogic_epi32(a.all, b.all, c.all, 0x96)}; }
     static Weights carries(const Weights& before, const Weights& s, const Weights& after) {  // two of before, s and before xor s xor after
-        return {_mm512_ternarylogic_epi32(before.all, s.all, after.all, 0xd4)};
+        return {_mm512_ternarylogic_epi32(s.all, before.all, after.all, 0xd4)};
     }
     static void count_ones(Sums& sums, const Weights& bits) { count_ones(sums, bits.all); }
     static Reals sum_of_signs(const Sums& differ, const Reals& all, const Reals& scale, const Reals& bias) {

@@ -140,7 +140,10 @@ int qk_tile_sparse(const void* bytes, int64_t size, const int8_t* x, int64_t row
         const int8_t* prepared = kernels().prepare(x + row * k, many, int(k), int(k + 3) / 4 * 4);
         if (!prepared) return QK_NO_MEMORY;
         const auto compute = [&](Range range) { return kernels().tile_sparse_int8(sparse, prepared, range, out + row * n); };
-        if (!over_ranges(many, sparse.layer.blocks, worth(threads, many * each, kWorthAThread), compute)) return QK_BAD_LAYER;
+        const int helpers = worth(threads, many * each, kWorthAThread);
+        // A few rows through all lists at a time, as long as that makes enough tasks: the inputs stay near, and the lists are short.
+        const TaskSize size = many < 24 * helpers ? TaskSize{} : TaskSize{24, sparse.layer.blocks};
+        if (!over_ranges(many, sparse.layer.blocks, helpers, compute, size)) return QK_BAD_LAYER;
     }
     return QK_OK;
 }

@@ -93,6 +93,14 @@ int share_out(int64_t all, int64_t each, int threads, F task) {
     return status;
 }
 
+// Tasks of a layer of signs. On a matrix unit (sign_tiles.h) a band of 32 rows spreads all weights it meets, but tasks side by side would
+// each spread the inputs again: so bands first, and panels only if there are too few of them.
+TaskSize sign_tasks(int64_t rows, int32_t blocks, int threads) {
+    if (!kernels().matrix_unit) return {TaskSize{}.rows, 16};
+    const int64_t bands = (rows + 31) / 32, panels = (2 * threads + bands - 1) / bands;
+    return {32, std::max<int64_t>(16, (blocks + panels - 1) / panels)};
+}
+
 }  // namespace
 
 bool rows_follow(const int32_t* start, int32_t rows, int32_t count) {
@@ -151,7 +159,7 @@ int qk_table(const void* bytes, int64_t size, const float* x, int64_t rows, int6
         kernels().codebook(layer, reinterpret_cast<float*>(prepared), range, out);
         return true;
     };
-    return over_ranges(rows, layer.blocks, threads, part, signs ? wide_tasks(layer.blocks, threads, 16) : TaskSize{}) ? QK_OK : QK_NO_MEMORY;
+    return over_ranges(rows, layer.blocks, threads, part, signs ? sign_tasks(rows, layer.blocks, threads) : TaskSize{}) ? QK_OK : QK_NO_MEMORY;
 }
 
 int qk_sparse(const void* bytes, int64_t size, const float* x, int64_t rows, int64_t k, float* out, int64_t n, int threads) {

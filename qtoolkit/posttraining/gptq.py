@@ -51,7 +51,7 @@ def gptq(weight: Tensor, hessian: Tensor, quantizer: Affine, damp: float = 0.01)
     >>> steps_of_one.encode(weight).codes, gptq(weight, input_hessian(x), steps_of_one).codes
     (tensor([[0, 0]], dtype=torch.int8), tensor([[0, 1]], dtype=torch.int8))
     """
-    _check(weight, hessian, quantizer)
+    checked_layer(weight, hessian, quantizer)
     if not 0 <= damp < float("inf"):
         raise ValueError(f"damp is {damp}, expected 0 or more, a share of the hessian's mean diagonal")
     silent = hessian.diagonal() == 0
@@ -80,7 +80,7 @@ def _answers(hessian: Tensor, silent: Tensor, damp: float) -> Tensor:
     return torch.linalg.cholesky(torch.cholesky_inverse(lower), upper=True)
 
 
-def _check(weight: Tensor, hessian: Tensor, quantizer: Affine) -> None:
+def checked_layer(weight: Tensor, hessian: Tensor, quantizer: Affine) -> None:
     """Raise TypeError or ValueError unless these three fit each other."""
     if _checks.real_tensor(weight, "weight").dim() != 2:
         raise ValueError(f"weight has shape {tuple(weight.shape)}, expected (outputs, inputs); flatten a convolution's and unfold its inputs")

@@ -25,7 +25,7 @@ def restore_moments(weight: Tensor, quantized: Tensor, axis: int = 0) -> Tensor:
     one more number a channel. The paper prints xi (w~ + mu(w) - mu(w~)), whose mean is xi mu(w): the stretch moves what the shift has
     just put right. A channel whose rounded weights are all the same has no spread to stretch, and gets its mean alone.
     Raises TypeError or ValueError for what is not real or finite, or has two shapes.
-    Source: Banner et al. 2019, section 4.2; Finkelstein et al. 2019.
+    Source: Banner et al. 2019, section 5; Finkelstein et al. 2019.
 
     >>> restore_moments(torch.tensor([[0.1, 0.3, 0.8]]), torch.tensor([[0.0, 0.5, 1.0]])).mean()
     tensor(0.4000)
@@ -48,7 +48,7 @@ def correct_bias(layer: nn.Linear | nn.Conv2d, quantized: Tensor, mean_input: Te
     quantized: real, the shape of layer.weight. mean_input: (in_features,), or (in_channels,) of a convolution, whose taps all see the
     same mean; at its zero-padded borders that is not quite so. Returns (out_features,), also for a layer that has no bias.
     Raises TypeError for another layer, TypeError or ValueError for what is not real or finite, or does not fit the layer.
-    Source: Nagel et al. 2019, section 4.2, equation 16.
+    Source: Nagel et al. 2019, section 4.2.
 
     >>> layer = nn.Linear(2, 1)
     >>> with torch.no_grad():
@@ -73,7 +73,7 @@ def relu_mean(mean: Tensor, std: Tensor) -> Tensor:
     A batch norm makes its channels nearly normal with mean beta and standard deviation |gamma|: the average input of the layer behind is
     known without any data. mean, std: real, of shapes that broadcast; std >= 0, and at 0 the result is max(0, mean).
     Raises TypeError or ValueError for what is not real or finite, for a negative std, or for shapes that do not fit.
-    Source: Nagel et al. 2019, section 4.2.1, equation 19; phi and Phi are density and distribution of N(0, 1).
+    Source: Nagel et al. 2019, section 4.2.1; phi and Phi are density and distribution of N(0, 1).
 
     >>> relu_mean(torch.tensor([0.0, 1.0, -1.0]), torch.tensor([1.0, 0.0, 0.0]))
     tensor([0.3989, 1.0000, 0.0000])

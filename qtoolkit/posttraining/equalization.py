@@ -31,7 +31,7 @@ def equalization_factors(first: Tensor, second: Tensor) -> Tensor:
     first, second: (channels,), the largest |weight| that writes channel i, and the largest that reads it. Returns (channels,), 1 where
     one of them is 0: such a channel carries nothing. The product of the two relative ranges is then as large as it can be.
     Raises TypeError or ValueError for what is not real or finite, negative, or of two shapes.
-    Source: Nagel et al. 2019, section 4.1, equation 11; Meller et al. 2019.
+    Source: Nagel et al. 2019, section 4.1; Meller et al. 2019.
 
     >>> equalization_factors(torch.tensor([4.0, 1.0, 0.0]), torch.tensor([1.0, 1.0, 5.0]))
     tensor([2., 1., 1.])
@@ -84,7 +84,7 @@ def absorb_high_bias(first: nn.Module, second: nn.Module, mean: Tensor, std: Ten
     at 3 sigmas), so the function stays nearly the same, and the activations' range shrinks by c. Equalization asks for it: dividing
     weights by a small s makes biases, and so activations, large. Returns (b1', b2').
     Raises TypeError or ValueError for other layers, a first layer without bias, or what does not fit.
-    Source: Nagel et al. 2019, section 4.1.3, equations 12 to 15.
+    Source: Nagel et al. 2019, section 4.1.3.
 
     >>> first, second = nn.Linear(1, 1), nn.Linear(1, 1)
     >>> b1, b2 = absorb_high_bias(first, second, mean=torch.tensor([5.0]), std=torch.tensor([1.0]))

@@ -19,7 +19,7 @@ def input_hessian(x: Tensor) -> Tensor:
 
     x: (..., inputs), real, the inputs that the layer saw during calibration. Returns (inputs, inputs). Batches of unequal size are to be
     added up weighted by their size. Raises TypeError or ValueError for what is not real and finite, or has no axis.
-    Source: Frantar et al. 2023, section 3.1 (their 2 X X^T: a factor changes nothing).
+    Source: Frantar et al. 2023, section 3 (their 2 X X^T: a factor changes nothing).
 
     >>> input_hessian(torch.tensor([[1.0, 2.0], [3.0, 0.0]]))
     tensor([[5., 1.],
@@ -43,7 +43,7 @@ def gptq(weight: Tensor, hessian: Tensor, quantizer: Affine, damp: float = 0.01)
     An input that was always 0 tells nothing, and its weights are rounded to nearest. `damp` > 0 keeps H invertible when there were fewer
     inputs than weights.
     Raises TypeError or ValueError for what is not real or finite, does not fit, is not symmetric, or for a quantizer with other blocks.
-    Source: Frantar et al. 2023, section 3.3, algorithm 1; Frantar and Alistarh 2022 (OBQ).
+    Source: Frantar et al. 2023, section 4, algorithm 1; Frantar and Alistarh 2022 (OBQ).
 
     >>> from qtoolkit.quantizers import Scheme
     >>> weight, x = torch.tensor([[0.4, 0.4]]), torch.ones(8, 2)  # both inputs are always the same

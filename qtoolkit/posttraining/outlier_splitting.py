@@ -38,7 +38,7 @@ def split_outliers(weight: Tensor, bits: int, ratio: float = 0.05) -> SplitWeigh
     step where w / S is odd. With half a step between them Q(w_a) + Q(w_b) = Q(w) for *every* w, as long as Q rounds halves up: splitting
     adds no error of its own, and S is about half of what the outlier asked for. The layer grows by the ratio.
     Raises TypeError or ValueError for what is not a matrix of finite numbers, bits outside 2..16 or a negative ratio.
-    Source: Zhao et al. 2019 (OCS), section 3.3, "quantization-aware splitting".
+    Source: Zhao et al. 2019 (OCS), section 3, "quantization-aware splitting".
 
     >>> split = split_outliers(torch.tensor([[0.7, 6.0, -1.3]]), bits=4, ratio=0.3)
     >>> split.source.tolist(), [round(w, 3) for w in split.weight[0].tolist()]

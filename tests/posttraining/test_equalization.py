@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from qtoolkit import lab
 from qtoolkit.posttraining import absorb_high_bias, equalization_factors, equalize
 from qtoolkit.quantizers import Affine, PerTensor, Scheme
 
@@ -172,3 +173,28 @@ def test_biases_that_cannot_move_are_named():
         absorb_high_bias(layer, nn.Linear(2, 2), ones, torch.ones(3))
     with pytest.raises(ValueError, match="2 outputs do not divide the 3 inputs"):
         absorb_high_bias(layer, layer, ones, ones)
+
+
+def test_without_any_data_an_unbalanced_network_works_again():
+    """LeNet-300-100 with its channels rescaled at random: the same function, but at 4 bits with one scale a tensor it fails.
+    Equalization finds the way back without an image (data-free quantization, zero-shot level 1)."""
+    model, test = copy.deepcopy(lab.trained("lenet-300-100")).eval(), lab.mnist("test")[:2000]
+    unbalanced, dice = copy.deepcopy(model), torch.Generator().manual_seed(0)
+    layers = [layer for layer in unbalanced if isinstance(layer, nn.Linear)]
+    with torch.no_grad():
+        for first, second in zip(layers, layers[1:]):
+            factors = torch.exp(2 * torch.randn(len(first.weight), generator=dice))
+            first.weight *= factors[:, None]
+            first.bias *= factors
+            second.weight /= factors
+
+    def accuracy(network: nn.Sequential, bits: int | None = None) -> float:
+        network = copy.deepcopy(network)
+        for layer in (layer for layer in network if isinstance(layer, nn.Linear) and bits):
+            layer.weight.data = Affine.fit(layer.weight.data, Scheme(bits=bits)).fake(layer.weight.data)
+        with torch.no_grad():
+            return (network(test.inputs()).argmax(1) == test.labels).float().mean().item()
+
+    assert accuracy(unbalanced) == pytest.approx(accuracy(model), abs=2e-3)
+    assert accuracy(unbalanced, 4) < accuracy(model, 4) - 0.1
+    assert accuracy(equalize(unbalanced), 4) > accuracy(model, 4) - 0.01

@@ -10,8 +10,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 HEAVY = {"scipy", "matplotlib", "typer", "rich", "anywidget", "ipywidgets", "safetensors", "tqdm", "IPython", "nbformat", "sklearn", "onnx",
          "onnxruntime", "pandas", "PIL", "networkx", "yaml"}
-ROOMS = ["quantizers", "layers", "kernels", "posttraining", "training", "lab", "check"]
-TECHNIQUES = ["quantizers", "layers", "kernels", "posttraining", "training", "compression"]
+ROOMS = ["quantizers", "layers", "kernels", "posttraining", "training", "lowbit", "lab", "check"]
+TECHNIQUES = ["quantizers", "layers", "kernels", "posttraining", "training", "lowbit", "compression"]
 REPORT = "import sys, json; print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))"
 
 

@@ -104,9 +104,9 @@ def test_balanced_signs_of_equal_weights_are_no_nan():
 
 def test_the_penalty_is_nothing_for_two_values_and_pulls_toward_them():
     assert magnitude_penalty(torch.tensor([[0.5, -0.5], [2.0, 2.0]])) == 0
-    w = torch.tensor([[1.0, -3.0]], requires_grad=True)
+    w = torch.tensor([[1.0, -1.0, -4.0]], requires_grad=True)  # a = 2, which gets no gradient
     magnitude_penalty(w).backward()
-    assert w.grad.tolist() == [[-1, -1]]  # 1 shall grow to 2, and -3 too
+    assert w.grad.tolist() == [[-1, 1, -1]]  # descent makes 1 and -1 larger and -4 smaller
 
 
 def test_clipped_masters_turn_sign_sooner():

@@ -4,11 +4,14 @@
     w~ = scaled_signs(w)                         a sign for each weight, a size for each output              binary.py
     w~ = balanced_signs(w, progress)             as many +1 as -1, and a derivative that sharpens            binary.py
     Codebook.fit(w, Ternary(), PerChannel())     -a, 0, a, with the zeros up to 0.7 of the mean              ternary.py
+    w~ = trained_ternary(w, p, n)                -n, 0, p, with sizes that learn                             ternary.py
+    w~ = loss_aware_signs(w, d)                  near where the loss is curved                               loss_aware.py
 """
 
 from qtoolkit.lowbit.binary import (balanced_signs, binarize, clip_masters, error_decay, input_scales, magnitude_penalty, scaled_signs,
                                     swish_sign, swish_slope, window)
-from qtoolkit.lowbit.ternary import Ternary
+from qtoolkit.lowbit.loss_aware import loss_aware_signs, loss_aware_ternary
+from qtoolkit.lowbit.ternary import Ternary, trained_ternary
 
-__all__ = ["Ternary", "balanced_signs", "binarize", "clip_masters", "error_decay", "input_scales", "magnitude_penalty", "scaled_signs",
-           "swish_sign", "swish_slope", "window"]
+__all__ = ["Ternary", "balanced_signs", "binarize", "clip_masters", "error_decay", "input_scales", "loss_aware_signs", "loss_aware_ternary",
+           "magnitude_penalty", "scaled_signs", "swish_sign", "swish_slope", "trained_ternary", "window"]

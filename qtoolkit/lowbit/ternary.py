@@ -1,10 +1,15 @@
-"""Three levels: -a, 0 and a."""
+"""Three levels: -a, 0 and a, or two sizes of their own that learn.
+
+    Codebook.fit(w, Ternary(), PerChannel())     sizes and zeros from the weights alone
+    trained_ternary(w, positive, negative)       sizes that are parameters, as in TTQ
+"""
 
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from qtoolkit.quantizers import _checks
 from qtoolkit.quantizers.calibration import as_rows
 from qtoolkit.quantizers.codebook import Grid
 
@@ -53,3 +58,39 @@ def _best_size(sizes: Tensor) -> Tensor:
 def _grid(size: Tensor) -> Grid:
     size = torch.where(size > 0, size, 1.0)
     return Grid(torch.cat([-size, torch.zeros_like(size), size], 1))
+
+
+def trained_ternary(weight: Tensor, positive: Tensor, negative: Tensor, share: float = 0.05) -> Tensor:
+    r"""positive where w > D, -negative where w < -D, 0 between; D = share max |w|. Both sizes learn, and the weights behind them.
+
+        d/d positive = sum of the gradients where w > D,        d/d negative = - sum where w < -D
+        d/dw = positive, 1 or negative times the gradient, in the three places
+
+    A weight at 0 that wants to leave learns at full speed, one that has left as fast as its size is large. weight: real; positive, negative:
+    one number each, greater than 0. The paper prints the second sum without its minus.
+    Raises TypeError or ValueError for what is not real and finite, sizes of 0 or less, or a share outside 0..1.
+    Source: Zhu et al. 2017 (TTQ), section 3, equations 6 to 9.
+
+    >>> trained_ternary(torch.tensor([-2.0, 0.05, 1.0]), torch.tensor(1.5), torch.tensor(0.5))
+    tensor([-0.5000,  0.0000,  1.5000])
+    """
+    for name, size in (("positive", positive), ("negative", negative)):
+        _checks.scale_tensor(size.detach(), name)
+    if not 0 <= share <= 1:
+        raise ValueError(f"share is {share}, expected 0 to 1")
+    return _TrainedTernary.apply(_checks.real_tensor(weight, "weight"), positive, negative, share)
+
+
+class _TrainedTernary(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, weight, positive, negative, share):
+        threshold = share * weight.abs().max()
+        above, below = weight > threshold, weight < -threshold
+        ctx.save_for_backward(above, below, positive, negative)
+        return above * positive - below * negative
+
+    @staticmethod
+    def backward(ctx, gradient):
+        above, below, positive, negative = ctx.saved_tensors
+        speed = torch.where(above, positive, torch.where(below, negative, 1.0))
+        return speed * gradient, (gradient * above).sum().reshape(positive.shape), -(gradient * below).sum().reshape(negative.shape), None

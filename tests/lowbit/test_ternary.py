@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from qtoolkit.lowbit import Ternary
+from qtoolkit.lowbit import Ternary, trained_ternary
 from qtoolkit.quantizers import Codebook, KMeans, PerChannel
 
 
@@ -68,3 +68,39 @@ def test_a_block_of_zeros_stays_zero_and_a_wrong_factor_is_named():
         assert torch.equal(Codebook.fit(w, Ternary(factor), PerChannel()).fake(w), w)
     with pytest.raises(ValueError, match="factor is -1"):
         Ternary(-1)
+
+
+def test_trained_sizes_get_the_true_derivative_and_weights_the_papers():
+    w = torch.randn(300, generator=torch.Generator().manual_seed(3), dtype=torch.float64).requires_grad_()
+    sizes = [torch.tensor(value, dtype=torch.float64, requires_grad=True) for value in (1.3, 0.6)]
+    gradient, threshold = torch.randn(300, dtype=torch.float64), 0.3 * w.detach().abs().max()
+    trained_ternary(w, *sizes, share=0.3).backward(gradient)
+    for i, size in enumerate(sizes):  # by differences
+        moved = [[s.detach() + sign * 1e-6 * (j == i) for j, s in enumerate(sizes)] for sign in (1, -1)]
+        up, down = ((trained_ternary(w.detach(), *pair, share=0.3) * gradient).sum() for pair in moved)
+        assert size.grad.item() == pytest.approx(((up - down) / 2e-6).item(), rel=1e-6)
+    factor = torch.where(w > threshold, 1.3, torch.where(w < -threshold, 0.6, 1.0)).detach()
+    torch.testing.assert_close(w.grad, factor * gradient)
+
+
+def test_trained_sizes_end_at_the_means_of_what_they_stand_for():
+    """Fitting fixed weights: each size is pulled to the mean of its side, which no common size can be."""
+    w = torch.randn(2000, generator=torch.Generator().manual_seed(4))
+    w = torch.where(w > 0, 2 * w, w)
+    sizes = [torch.tensor(1.0, requires_grad=True), torch.tensor(1.0, requires_grad=True)]
+    optimizer = torch.optim.SGD(sizes, 1.0)
+    for _ in range(300):
+        optimizer.zero_grad()
+        (trained_ternary(w, *sizes) - w).square().mean().backward()
+        optimizer.step()
+    threshold = 0.05 * w.abs().max()
+    assert sizes[0].item() == pytest.approx(w[w > threshold].mean().item(), rel=1e-3)
+    assert sizes[1].item() == pytest.approx(-w[w < -threshold].mean().item(), rel=1e-2)
+
+
+def test_trained_sizes_that_do_not_fit_are_named():
+    one = torch.tensor(1.0)
+    with pytest.raises(ValueError, match="negative has the value -1"):
+        trained_ternary(torch.ones(2), one, -one)
+    with pytest.raises(ValueError, match="share is 1.5"):
+        trained_ternary(torch.ones(2), one, one, share=1.5)

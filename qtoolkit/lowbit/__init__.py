@@ -8,10 +8,10 @@
     w~ = loss_aware_signs(w, d)                  near where the loss is curved                               loss_aware.py
 """
 
-from qtoolkit.lowbit.binary import (balanced_signs, binarize, clip_masters, error_decay, input_scales, magnitude_penalty, scaled_signs,
-                                    swish_sign, swish_slope, window)
+from qtoolkit.lowbit.binary import (Shortcut, balanced_signs, binarize, clip_masters, error_decay, input_scales, magnitude_penalty,
+                                    scaled_signs, swish_sign, swish_slope, triangle, window)
 from qtoolkit.lowbit.loss_aware import loss_aware_signs, loss_aware_ternary
 from qtoolkit.lowbit.ternary import Ternary, trained_ternary
 
-__all__ = ["Ternary", "balanced_signs", "binarize", "clip_masters", "error_decay", "input_scales", "loss_aware_signs", "loss_aware_ternary",
-           "magnitude_penalty", "scaled_signs", "swish_sign", "swish_slope", "trained_ternary", "window"]
+__all__ = ["Shortcut", "Ternary", "balanced_signs", "binarize", "clip_masters", "error_decay", "input_scales", "loss_aware_signs",
+           "loss_aware_ternary", "magnitude_penalty", "scaled_signs", "swish_sign", "swish_slope", "trained_ternary", "triangle", "window"]

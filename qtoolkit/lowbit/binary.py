@@ -1,7 +1,7 @@
 """Signs in a network, and what to put in the place of their derivative, which is 0 wherever it exists.
 
     binarize(x, slope)          sign(x) forward; backward the gradient times slope(x)
-    window, swish_slope(beta), error_decay(progress)     three slopes
+    window, triangle, swish_slope(beta), error_decay(progress)     four slopes
     scaled_signs(w)             a B with the a that is nearest to w
     balanced_signs(w, ...)      the same of standardized weights, with a power of two for a
     clip_masters(parameters)    real weights behind signs stay in -1..1
@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from qtoolkit.quantizers import _checks
 
@@ -26,6 +26,17 @@ def window(x: Tensor) -> Tensor:
     tensor([0., 1., 1.])
     """
     return (x.abs() <= 1).to(x.dtype)
+
+
+def triangle(x: Tensor) -> Tensor:
+    r"""2 - 2 |x| where |x| <= 1, else 0: the derivative of two parabolas that meet in 0, which lie closer to a sign than the hard tanh.
+
+    Source: Liu et al. 2018 (Bi-Real net), section 3.3, "ApproxSign".
+
+    >>> triangle(torch.tensor([-1.5, -0.25, 0.0]))
+    tensor([0.0000, 1.5000, 2.0000])
+    """
+    return (2 - 2 * x.abs()).clamp(min=0)
 
 
 def binarize(x: Tensor, slope: Callable[[Tensor], Tensor] = window) -> Tensor:
@@ -71,6 +82,28 @@ def scaled_signs(weight: Tensor, slope: Callable[[Tensor], Tensor] = window) -> 
             [-2.,  2.]])
     """
     return binarize(weight, slope) * _per_output(weight.abs(), torch.mean)
+
+
+class Shortcut(nn.Module):
+    """y = x + branch(x) around one binary layer: what the signs lose of x, the sum keeps as real numbers.
+
+    A product of n signs takes one of n + 1 values; the sum of two such layers' outputs takes many more, at the cost of one addition a number.
+    Raises ValueError when the branch changes the shape. Source: Liu et al. 2018 (Bi-Real net), section 3.2.
+
+    >>> Shortcut(nn.Identity())(torch.tensor([0.25]))
+    tensor([0.5000])
+    """
+
+    def __init__(self, branch: nn.Module):
+        super().__init__()
+        self.branch = branch
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x + branch(x)."""
+        y = self.branch(x)
+        if y.shape != x.shape:
+            raise ValueError(f"the branch turns shape {tuple(x.shape)} into {tuple(y.shape)}, expected the same; pool or pad the shortcut outside")
+        return x + y
 
 
 def input_scales(x: Tensor, kernel: int | tuple[int, int], stride: int = 1, padding: int = 0) -> Tensor:

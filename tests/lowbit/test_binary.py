@@ -9,8 +9,8 @@ from torch import nn
 
 from qtoolkit import lab
 from qtoolkit.kernels.table import pack_binary, table_linear
-from qtoolkit.lowbit import (balanced_signs, binarize, clip_masters, error_decay, input_scales, magnitude_penalty, scaled_signs, swish_sign,
-                             swish_slope, window)
+from qtoolkit.lowbit import (Shortcut, balanced_signs, binarize, clip_masters, error_decay, input_scales, magnitude_penalty, scaled_signs,
+                             swish_sign, swish_slope, triangle, window)
 
 
 def _randn(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -76,6 +76,31 @@ def test_the_smooth_sign_has_the_slope_that_autograd_finds():
         torch.testing.assert_close(swish_slope(beta)(x.detach()), slope)
         assert quad(lambda t: swish_slope(beta)(torch.tensor(t, dtype=torch.float64)).item(), -60 / beta, 60 / beta, limit=200)[0] == pytest.approx(2)
     assert (swish_sign(x.detach(), 1e4) - x.detach().sign()).abs().max() < 1e-3
+
+
+def test_the_triangle_is_the_slope_of_two_parabolas_that_reach_both_signs():
+    x = torch.linspace(-1.5, 1.5, 301, dtype=torch.float64).requires_grad_()
+    inner = x.clamp(-1, 1)
+    parabolas = torch.where(inner < 0, 2 * inner + inner**2, 2 * inner - inner**2)
+    (slope,) = torch.autograd.grad(parabolas.sum(), x)
+    torch.testing.assert_close(triangle(x.detach()), slope)
+    assert parabolas[0] == -1 and parabolas[-1] == 1
+    assert quad(lambda t: triangle(torch.tensor(t, dtype=torch.float64)).item(), -1, 1, points=[0])[0] == pytest.approx(2)
+    assert ((parabolas - x.sign()).abs() <= (inner - x.sign()).abs() + 1e-12).all()  # nearer to a sign than the hard tanh
+
+
+def test_a_shortcut_carries_what_signs_lose():
+    """Two binary layers in a row: with shortcuts outputs take many values, and the input's small changes arrive."""
+    torch.manual_seed(0)
+    branch = nn.Sequential()
+    branch.forward = lambda x: binarize(x) @ torch.sign(weight)
+    weight, x = torch.randn(16, 16), _randn(200, 16).float()
+    plain, carried = branch(branch(x)), Shortcut(branch)(Shortcut(branch)(x))
+    assert len(plain.unique()) <= 17 < 1000 < len(carried.unique())
+    nudged = x + 1e-4 * x.sign()
+    assert torch.equal(branch(branch(nudged)), plain) and not torch.equal(Shortcut(branch)(nudged), Shortcut(branch)(x))
+    with pytest.raises(ValueError, match=r"turns shape \(2, 4\) into \(2, 3\)"):
+        Shortcut(nn.Linear(4, 3))(torch.ones(2, 4))
 
 
 def test_the_slope_that_decays_is_that_of_its_tanh_and_never_below_one_at_zero():

@@ -2,7 +2,7 @@
 
     b = binarize(x)                              signs forward, a stand-in for their derivative backward     binary.py
     w~ = scaled_signs(w)                         a sign for each weight, a size for each output              binary.py
-    w~ = balanced_signs(w, progress)             as many +1 as -1, and a derivative that sharpens            binary.py
+    w~ = balanced_signs(w, error_decay(0.5))     as many +1 as -1, and a derivative that sharpens            binary.py
     Codebook.fit(w, Ternary(), PerChannel())     -a, 0, a, with the zeros up to 0.7 of the mean              ternary.py
     w~ = trained_ternary(w, p, n)                -n, 0, p, with sizes that learn                             ternary.py
     w~ = loss_aware_signs(w, d)                  near where the loss is curved                               loss_aware.py

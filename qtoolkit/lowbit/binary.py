@@ -60,7 +60,7 @@ class _Signs(torch.autograd.Function):
     def forward(ctx, x, slope):
         ctx.save_for_backward(x)
         ctx.slope = slope
-        return torch.where(x < 0, -1.0, 1.0).to(x.dtype)
+        return signs(x)
 
     @staticmethod
     def backward(ctx, gradient):
@@ -205,9 +205,14 @@ def balanced_signs(weight: Tensor, slope: Callable[[Tensor], Tensor] = window) -
     """
     centered = _checks.real_tensor(weight, "weight") - _per_output(weight, torch.mean)
     spread = _per_output(centered.square(), torch.sum).div(weight[0].numel() - 1).sqrt() if weight[0].numel() > 1 else torch.zeros(())
-    standard = torch.where(spread > 0, centered / spread.clamp(min=torch.finfo(weight.dtype).tiny), torch.where(weight < 0, -1.0, 1.0))
+    standard = torch.where(spread > 0, centered / spread.clamp(min=torch.finfo(weight.dtype).tiny), signs(weight))
     size = _per_output(standard.detach().abs(), torch.mean)
     return binarize(standard, slope) * torch.exp2(torch.round(torch.log2(size)))
+
+
+def signs(x: Tensor) -> Tensor:
+    """+1 or -1 in the dtype of x, without a gradient; 0 counts as +1."""
+    return torch.where(x < 0, -1.0, 1.0).to(x.dtype)
 
 
 def _per_output(x: Tensor, reduce: Callable) -> Tensor:

@@ -8,6 +8,7 @@
 import torch
 from torch import Tensor
 
+from qtoolkit.lowbit.binary import signs
 from qtoolkit.quantizers import _checks
 
 
@@ -25,8 +26,7 @@ def loss_aware_signs(weight: Tensor, curvature: Tensor) -> Tensor:
     """
     sizes, d = _rows(weight, curvature)
     size = (d * sizes).sum(1) / d.sum(1)
-    signs = torch.where(weight < 0, -1.0, 1.0).to(weight.dtype)
-    return signs * size.reshape(-1, *[1] * (weight.dim() - 1)).to(weight.dtype)
+    return signs(weight) * size.reshape(-1, *[1] * (weight.dim() - 1)).to(weight.dtype)
 
 
 def loss_aware_ternary(weight: Tensor, curvature: Tensor) -> Tensor:

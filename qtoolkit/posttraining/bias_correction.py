@@ -12,8 +12,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from qtoolkit.posttraining._channels import LAYERS, input_channels, over_taps, per_weight
-from qtoolkit.quantizers import _checks
+from qtoolkit.posttraining._channels import LAYERS, input_channels, response
+from qtoolkit.quantizers import PerChannel, _checks
 
 
 def restore_moments(weight: Tensor, quantized: Tensor, axis: int = 0) -> Tensor:
@@ -30,14 +30,14 @@ def restore_moments(weight: Tensor, quantized: Tensor, axis: int = 0) -> Tensor:
     >>> restore_moments(torch.tensor([[0.1, 0.3, 0.8]]), torch.tensor([[0.0, 0.5, 1.0]])).mean()
     tensor(0.4000)
     """
-    rows, rounded = (_channels(x, name, axis) for x, name in ((weight, "weight"), (quantized, "quantized")))
+    channels = PerChannel(axis)
+    rows, rounded = (channels.blocks(_checks.real_tensor(x, name)) for x, name in ((weight, "weight"), (quantized, "quantized")))
     if weight.shape != quantized.shape:
         raise ValueError(f"weight has shape {tuple(weight.shape)} and quantized {tuple(quantized.shape)}, expected one shape")
     mean, rounded_mean = rows.mean(1, keepdim=True), rounded.mean(1, keepdim=True)
     spread, rounded_spread = (rows - mean).norm(dim=1, keepdim=True), (rounded - rounded_mean).norm(dim=1, keepdim=True)
     stretch = torch.where(rounded_spread > 0, spread / rounded_spread, 0.0)
-    restored = stretch * (rounded - rounded_mean) + mean
-    return restored.reshape(quantized.movedim(axis, 0).shape).movedim(0, axis).to(quantized.dtype)
+    return channels.unblock(stretch * (rounded - rounded_mean) + mean, quantized.shape).to(quantized.dtype)
 
 
 def correct_bias(layer: nn.Linear | nn.Conv2d, quantized: Tensor, mean_input: Tensor) -> Tensor:
@@ -63,7 +63,7 @@ def correct_bias(layer: nn.Linear | nn.Conv2d, quantized: Tensor, mean_input: Te
         raise ValueError(f"quantized has shape {tuple(quantized.shape)}, expected {tuple(weight.shape)}, that of the layer's weight")
     if _checks.real_tensor(mean_input, "mean_input").shape != (input_channels(layer),):
         raise ValueError(f"mean_input has shape {tuple(mean_input.shape)}, expected ({input_channels(layer)},): a mean for each input channel")
-    shift = (over_taps(quantized - weight, torch.sum) * per_weight(layer, mean_input)).sum(1)
+    shift = response(layer, quantized - weight, mean_input)
     return -shift if layer.bias is None else layer.bias.detach() - shift
 
 
@@ -84,10 +84,3 @@ def relu_mean(mean: Tensor, std: Tensor) -> Tensor:
     ratio = mean / std.clamp(min=torch.finfo(std.dtype).tiny)
     density = torch.exp(-ratio.clamp(-40, 40) ** 2 / 2) / math.sqrt(2 * math.pi)
     return std * density + mean * torch.special.ndtr(ratio)
-
-
-def _channels(x: Tensor, name: str, axis: int) -> Tensor:
-    """(..., channels, ...) as (channels, the rest)."""
-    if axis not in range(-_checks.real_tensor(x, name).dim(), x.dim()):
-        raise ValueError(f"{name} has shape {tuple(x.shape)}, which has no axis {axis}")
-    return x.movedim(axis, 0).reshape(x.shape[axis], -1)

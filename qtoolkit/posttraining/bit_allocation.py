@@ -19,8 +19,7 @@ def best_levels(ranges: Tensor, budget: float) -> Tensor:
     >>> best_levels(torch.tensor([1.0, 8.0]), budget=20)
     tensor([ 4., 16.])
     """
-    if (_checks.real_tensor(ranges, "ranges") < 0).any() or not ranges.any():
-        raise ValueError(f"ranges go from {ranges.min().item():g} to {ranges.max().item():g}, expected 0 or more, and one above 0")
+    _check(ranges)
     if not 0 < budget < float("inf"):
         raise ValueError(f"budget is {budget}, expected a positive number of levels")
     share = ranges ** (2 / 3)
@@ -42,9 +41,9 @@ def allocate_bits(ranges: Tensor, bits: int) -> Tensor:
     >>> allocate_bits(torch.tensor([1.0, 1.0, 8.0, 0.0]), bits=4)
     tensor([4, 3, 5, 0])
     """
-    left = ranges.numel() * 2 ** _checks.bit_width(bits)
-    best_levels(ranges, left)
-    given, left = torch.zeros(ranges.shape, dtype=torch.int64), left - ranges.numel()
+    _check(ranges)
+    given = torch.zeros(ranges.shape, dtype=torch.int64)
+    left = ranges.numel() * (2 ** _checks.bit_width(bits) - 1)  # a channel without bits has one level
     gain = ranges.double() ** 2
     while True:
         fits = (gain > 0) & (2**given <= left) & (given < _checks.MAX_BITS)
@@ -54,3 +53,8 @@ def allocate_bits(ranges: Tensor, bits: int) -> Tensor:
         left -= 2 ** int(given[at])
         given[at] += 1
         gain[at] /= 8
+
+
+def _check(ranges: Tensor) -> None:
+    if (_checks.real_tensor(ranges, "ranges") < 0).any() or not ranges.any():
+        raise ValueError(f"ranges go from {ranges.min().item():g} to {ranges.max().item():g}, expected 0 or more, and one above 0")

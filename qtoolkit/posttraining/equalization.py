@@ -15,7 +15,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from qtoolkit.posttraining._channels import LAYERS, input_channels, over_taps, per_input, per_weight
+from qtoolkit.posttraining._channels import LAYERS, input_channels, like, over_taps, per_input, per_weight, response
 from qtoolkit.quantizers import _checks
 
 _LET_FACTORS_PASS = (nn.ReLU, nn.LeakyReLU, nn.PReLU, nn.Identity, nn.Dropout, nn.Dropout2d, nn.MaxPool2d, nn.AvgPool2d,
@@ -97,9 +97,8 @@ def absorb_high_bias(first: nn.Module, second: nn.Module, mean: Tensor, std: Ten
         if _checks.real_tensor(value, name).shape != first.bias.shape:
             raise ValueError(f"{name} has shape {tuple(value.shape)}, expected {tuple(first.bias.shape)}: one for each output of the first layer")
     moved = (mean - sigmas * std).clamp(min=0)
-    read = per_weight(second, moved.repeat_interleave(_pixels(first, second)))
-    bias = 0 if second.bias is None else second.bias.detach()
-    return first.bias.detach() - moved, bias + (over_taps(second.weight.detach(), torch.sum) * read).sum(1)
+    arrives = response(second, second.weight.detach(), moved.repeat_interleave(_pixels(first, second)))
+    return first.bias.detach() - moved, arrives if second.bias is None else second.bias.detach() + arrives
 
 
 def _pairs(model: nn.Module) -> list[tuple[nn.Module, nn.Module]]:
@@ -133,18 +132,13 @@ def _pixels(first: nn.Module, second: nn.Module) -> int:
     return input_channels(second) // len(first.weight)
 
 
-def _like(vector: Tensor, weight: Tensor) -> Tensor:
-    """(outputs,) or (outputs, inputs), with axes of 1 until it broadcasts against the weight."""
-    return vector.reshape(*vector.shape, *[1] * (weight.dim() - vector.dim()))
-
-
 @torch.no_grad()
 def _equalize_pair(first: nn.Module, second: nn.Module) -> float:
     """Equal ranges for two neighbors, in place; returns how far the furthest factor is from 1."""
     read = per_input(second, over_taps(second.weight.abs(), torch.amax)).amax(0).reshape(len(first.weight), -1).amax(1)
     factors = equalization_factors(first.weight.abs().flatten(1).amax(1), read)
-    first.weight /= _like(factors, first.weight)
+    first.weight /= like(factors, first.weight)
     if first.bias is not None:
         first.bias /= factors
-    second.weight *= _like(per_weight(second, factors.repeat_interleave(_pixels(first, second))), second.weight)
+    second.weight *= like(per_weight(second, factors.repeat_interleave(_pixels(first, second))), second.weight)
     return (factors - 1).abs().max().item()

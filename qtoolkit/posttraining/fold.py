@@ -5,6 +5,8 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from qtoolkit.posttraining._channels import like
+
 _PAIRS = {nn.Conv2d: nn.BatchNorm2d, nn.Linear: nn.BatchNorm1d}
 
 
@@ -54,7 +56,7 @@ def _absorb(layer: nn.Conv2d | nn.Linear, norm: nn.BatchNorm1d | nn.BatchNorm2d)
     gain = torch.rsqrt(norm.running_var + norm.eps) * (1 if norm.weight is None else norm.weight)
     bias: Tensor | float = 0.0 if layer.bias is None else layer.bias
     shift = (bias - norm.running_mean) * gain + (0 if norm.bias is None else norm.bias)
-    layer.weight = nn.Parameter(layer.weight * gain.view(-1, *[1] * (layer.weight.dim() - 1)))
+    layer.weight = nn.Parameter(layer.weight * like(gain, layer.weight))
     layer.bias = nn.Parameter(shift)
 
 

@@ -51,12 +51,11 @@ def split_outliers(weight: Tensor, bits: int, ratio: float = 0.05) -> SplitWeigh
     levels = 2 ** (_checks.bit_width(bits, smallest=2) - 1) - 1
     splits, largest = _choose(weight, math.ceil(ratio * weight.shape[1]))
     scale = largest / levels if largest > 0 else torch.ones_like(largest)
-    columns, source = weight, torch.arange(weight.shape[1], device=weight.device)
-    for at in splits:
+    columns = torch.nn.functional.pad(weight, (0, len(splits)))
+    source = torch.arange(columns.shape[1], device=weight.device)
+    for new, at in enumerate(splits, weight.shape[1]):
         half, between = columns[:, at] / 2, scale / 4
-        columns = torch.cat([columns, (half + between)[:, None]], 1)
-        columns[:, at] = half - between
-        source = torch.cat([source, source[at : at + 1]])
+        columns[:, at], columns[:, new], source[new] = half - between, half + between, source[at]
     return SplitWeight(columns, source, scale)
 
 

@@ -34,7 +34,7 @@ def pact(x: Tensor, alpha: Tensor, bits: int) -> Tensor:
     _checks.scale_tensor(alpha.detach() if isinstance(alpha, Tensor) else alpha, "alpha")
     clamped = torch.where(_checks.real_tensor(x) >= alpha, alpha, x.clamp(min=0))
     step = alpha / (2 ** _checks.bit_width(bits) - 1)
-    return clamped + (torch.round(clamped / step) * step - clamped).detach()
+    return _shown_as(clamped, torch.round(clamped / step) * step)
 
 
 def lsq(x: Tensor, step: Tensor, qmin: int, qmax: int, offset: Tensor | float = 0.0) -> Tensor:
@@ -91,7 +91,7 @@ def dorefa_weights(weight: Tensor, bits: int) -> Tensor:
     _checks.real_tensor(weight, "weight")
     if _checks.bit_width(bits) == 1:
         signs = torch.where(weight < 0, -1.0, 1.0).to(weight.dtype)
-        return weight + (signs * weight.abs().mean() - weight).detach()
+        return _shown_as(weight, signs * weight.abs().mean())
     bent = torch.tanh(weight)
     return 2 * _even(bent / (2 * bent.detach().abs().max().clamp(min=torch.finfo(weight.dtype).tiny)) + 0.5, bits) - 1
 
@@ -127,4 +127,9 @@ def dorefa_gradient(gradient: Tensor, bits: int, generator: torch.Generator) -> 
 def _even(r: Tensor, bits: int) -> Tensor:
     """r in 0..1 in 2^bits levels from 0 to 1, straight through."""
     steps = 2**bits - 1
-    return r + (torch.round(r * steps) / steps - r).detach()
+    return _shown_as(r, torch.round(r * steps) / steps)
+
+
+def _shown_as(x: Tensor, y: Tensor) -> Tensor:
+    """y forward, the gradient of x backward."""
+    return x + (y - x).detach()

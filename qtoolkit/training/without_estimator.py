@@ -13,7 +13,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from qtoolkit.quantizers import _checks
+from qtoolkit.quantizers import _checks, midpoints
 
 
 def toward_levels(weight: Tensor, levels: Tensor, strength: float) -> Tensor:
@@ -35,7 +35,7 @@ def toward_levels(weight: Tensor, levels: Tensor, strength: float) -> Tensor:
         raise ValueError(f"levels are {levels.tolist()}, expected one axis in rising order")
     if not strength >= 0:
         raise ValueError(f"strength is {strength}, expected 0 or more")
-    nearest = levels[torch.bucketize(weight, (levels[1:] + levels[:-1]) / 2)].to(weight.dtype)
+    nearest = levels[torch.bucketize(weight, midpoints(levels))].to(weight.dtype)
     away = weight - nearest
     return nearest + torch.sign(away) * (away.abs() - strength).clamp(min=0)
 

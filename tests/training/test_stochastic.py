@@ -104,12 +104,7 @@ def test_training_with_noise_prepares_for_rounding():
         model, dice = nn.Sequential(nn.Linear(784, 64), nn.ReLU(), nn.Linear(64, 10)), _dice()
         for layer in model[::2]:
             register_parametrization(layer, "weight", QuantNoise(lambda w: w.abs().mean(1, keepdim=True) * torch.where(w < 0, -1.0, 1.0), share, dice))
-        optimizer, images = torch.optim.Adam(model.parameters(), 1e-3), train.inputs().flatten(1)
-        for _ in range(6):
-            for batch in torch.randperm(3000, generator=dice).split(100):
-                optimizer.zero_grad()
-                nn.functional.cross_entropy(model(images[batch]), train.labels[batch]).backward()
-                optimizer.step()
+        lab.fit(model, train.inputs().flatten(1), train.labels, epochs=6)
         return (model.eval()(test.inputs().flatten(1)).argmax(1) == test.labels).float().mean().item()
 
     without, half, all_of_them = accuracy(0.0), accuracy(0.5), accuracy(1.0)

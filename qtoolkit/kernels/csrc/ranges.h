@@ -13,10 +13,10 @@ namespace qk {
 
 struct TaskSize { int64_t rows = 48, blocks = 4; };
 
-// Tasks of `at_least` so many blocks, where each first prepares its rows. A matrix unit wants many: rows are copied into its tiles.
-inline TaskSize wide_tasks(int32_t blocks, int threads, int64_t at_least = TaskSize{}.blocks) {
-    if (!kernels().matrix_unit) return {TaskSize{}.rows, at_least};
-    return {256, std::max<int64_t>(at_least, (blocks + 2 * threads - 1) / (2 * threads))};
+// Tasks where each first prepares its rows. A matrix unit wants many blocks in one: rows are copied into its tiles.
+inline TaskSize wide_tasks(int32_t blocks, int threads) {
+    if (!kernels().matrix_unit) return {};
+    return {256, std::max<int64_t>(TaskSize{}.blocks, (blocks + 2 * threads - 1) / (2 * threads))};
 }
 
 // compute(range) for ranges that together are `rows` x `blocks`; it returns false if it failed, and then so does this.
